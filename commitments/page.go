@@ -62,7 +62,7 @@ type Candidate struct {
 	BlockHash  phase0.Hash32
 	Source     string
 	Header     *deneb.ExecutionPayloadHeader // as the bid claims it; the shape of Deneb, Electra and Fulu
-	Proofs     []Constraint // type and proof payload, in the order of the page's promises
+	Proofs     []Constraint                  // type and proof payload, in the order of the page's promises
 }
 
 // Block is a canonical execution block, with the header a proof needs.

@@ -1,10 +1,14 @@
 // Package ledger is the one durable store: everything we promised, signed and
 // judged, in one append-only hash chain. It is the only package that imports
-// the database.
+// the database. It promises that nothing is answered or shown that is not on
+// disk, and that one resource never gets two roots. It never signs, never
+// creates a ledger by itself, and after one disk error never writes again.
 package ledger
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
@@ -14,12 +18,17 @@ import (
 
 // Faults of this package.
 var (
-	ErrSlashable = fault.Define("slashable", fault.Conflict, "Signing this would contradict something already signed.")
-	ErrPoisoned  = fault.Define("store_unavailable", fault.Unavailable, "The ledger met a disk error and signs nothing until a restart.")
-	ErrMissing   = fault.Define("ledger_missing", fault.Unavailable, "There is no ledger at this path; sidecar init makes one.")
-	ErrBroken    = fault.Define("ledger_broken", fault.Internal, "The ledger's hash chain does not verify.")
-	ErrExists    = fault.Define("ledger_exists", fault.Conflict, "There is a ledger at this path already.")
-	ErrChain     = fault.Define("ledger_other_chain", fault.Conflict, "The ledger belongs to another network.")
+	ErrSlashable  = fault.Define("slashable", fault.Conflict, "Signing this would contradict something already signed.")
+	ErrPageClosed = fault.Define("page_closed", fault.Rejected, "The page of this slot takes no more promises.")
+	ErrPoisoned   = fault.Define("store_unavailable", fault.Unavailable, "The ledger met a disk error and signs nothing until a restart.")
+	ErrClosed     = fault.Define("ledger_closed", fault.Unavailable, "The ledger is closed: the sidecar is shutting down.")
+	ErrMissing    = fault.Define("ledger_missing", fault.Unavailable, "There is no ledger at this path; sidecar init makes one.")
+	ErrBroken     = fault.Define("ledger_broken", fault.Internal, "The ledger's hash chain does not verify.")
+	ErrNewer      = fault.Define("ledger_schema_newer", fault.Unavailable, "A newer sidecar wrote this ledger; this one cannot read it.")
+	ErrLocked     = fault.Define("ledger_locked", fault.Conflict, "Another process has this ledger open.")
+	ErrExists     = fault.Define("ledger_exists", fault.Conflict, "There is a ledger at this path already.")
+	ErrChain      = fault.Define("ledger_other_chain", fault.Conflict, "The ledger belongs to another network.")
+	ErrEntry      = fault.Define("ledger_entry_invalid", fault.Internal, "A part of the sidecar tried to write an entry that makes no sense.")
 )
 
 // Kind says what an entry records.
@@ -36,6 +45,21 @@ const (
 	KindVerdict                      // what became of a promise
 )
 
+var kindNames = [...]string{"unknown", "delegation", "commitment", "constraints", "close", "header_served", "receipt", "verdict"}
+
+// String is the kind in snake_case, as in logs, metrics and config.
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return kindNames[0]
+}
+
+// Signed says whether an entry of this kind is there to be signed.
+func (k Kind) Signed() bool {
+	return k == KindDelegation || k == KindCommitment || k == KindConstraints
+}
+
 // Entry is one line of the book: the full object, not only its root.
 type Entry struct {
 	Kind   Kind
@@ -44,8 +68,9 @@ type Entry struct {
 	Root   phase0.Root      // the signing root; zero if nobody signs
 
 	// Resource names what may be signed once, such as
-	// "delegation/<slot>/<pubkey>". The same resource with the same Root yields
-	// the stored receipt; with another, ErrSlashable. Empty: no limit.
+	// "delegation/<slot>/<pubkey>". The same resource with the same Kind, Key
+	// and Root yields the stored receipt, whatever the page; with another,
+	// ErrSlashable. Empty: no limit. At most 512 bytes.
 	Resource string
 
 	Nonce     uint64
@@ -61,49 +86,125 @@ type Entry struct {
 
 // Receipt proves that an entry is on disk. Only Append makes one.
 type Receipt struct {
-	Seq       uint64
-	Entry     Entry
-	Signature []byte // not empty if the same entry was signed before
+	Seq       uint64             // counts entries, from 1
+	Page      commitments.PageID // where the entry stands
+	Entry     Entry              // as stored
+	Signature []byte             // not empty if the same entry was signed before
 }
 
 // Ledger is the book. Its methods may be called from any goroutine.
-type Ledger struct{}
+type Ledger struct {
+	store   *store
+	queue   chan *request
+	closing chan struct{}
+	once    sync.Once // closes closing
+	done    chan struct{}
+	closed  error // of Close, before done is closed
 
-// Create makes a new ledger for a network. Fault: ErrExists.
-func Create(path string, network string, genesisForkVersion phase0.Version) error { panic("stub") }
+	next *book // owned by the writer: ahead of the disk by the batch under way
 
-// Open opens an existing ledger and checks its chain. It never creates one.
-// Faults: ErrMissing, ErrBroken, ErrChain.
+	mu   sync.RWMutex // held for map operations only, never across I/O
+	book *book        // what is durable; guarded by mu
+
+	poison  atomic.Pointer[error]
+	metrics atomic.Pointer[meter]
+}
+
+// Create makes a new ledger for a network: the whole file or none of it, mode
+// 0600, its name synced to disk. The directory must exist. Fault: ErrExists.
+func Create(path string, network string, genesisForkVersion phase0.Version) error {
+	return create(path, network, genesisForkVersion, diskSteps())
+}
+
+// Open opens an existing ledger, checks every record of its chain, and takes
+// the file's lock. It never creates one.
+// Faults: ErrMissing, ErrBroken, ErrChain, ErrLocked, ErrNewer.
 func Open(path string, network string, genesisForkVersion phase0.Version) (*Ledger, error) {
-	panic("stub")
+	return open(path, network, genesisForkVersion, commitTx)
 }
 
 // Append shows the present view to decide under the ledger's one lock, and makes
 // the entry decide returns durable before it returns itself. decide must be pure
-// and quick: no I/O, no module. An error from decide writes nothing. The view's
-// Seq is the position of the last entry: this one becomes Seq+1.
-// Faults: decide's, ErrSlashable, ErrPoisoned.
+// and quick: no I/O, no module, no call of this ledger. An error from decide
+// writes nothing. The view's Seq is the position of the last entry: this one
+// becomes Seq+1.
+//
+// If ctx ends first its error is returned, and the entry may still become
+// durable: treat it as promised, and ask again with the same resource.
+// Faults: decide's, ErrSlashable, ErrPageClosed, ErrPoisoned, ErrClosed, ErrEntry.
 func (l *Ledger) Append(ctx context.Context, id commitments.PageID, decide func(commitments.View) (Entry, error)) (Receipt, error) {
-	panic("stub")
+	if decide == nil {
+		return Receipt{}, ErrEntry.With("nothing to decide")
+	}
+	return l.submit(ctx, &request{id: id, decide: decide})
 }
 
-// Seal makes the signature of an appended entry durable. Fault: ErrPoisoned.
-func (l *Ledger) Seal(ctx context.Context, r Receipt, signature []byte) error { panic("stub") }
+// Seal makes the signature of an appended entry durable, and then shows it on
+// the page. The same bytes again are no error; other bytes are ErrSlashable.
+// If ctx ends first, the signature may still become durable.
+// Faults: ErrSlashable, ErrPoisoned, ErrClosed, ErrEntry.
+func (l *Ledger) Seal(ctx context.Context, r Receipt, signature []byte) error {
+	_, err := l.submit(ctx, &request{id: r.Page, receipt: r, signature: signature})
+	return err
+}
 
-// View returns the page with our other open pages. It reads memory.
-func (l *Ledger) View(id commitments.PageID) commitments.View { panic("stub") }
+// View returns the page with our other open pages: those with a promise that
+// is not judged yet. It reads memory.
+func (l *Ledger) View(id commitments.PageID) commitments.View {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.book.view(id)
+}
 
 // Page returns everything promised for one slot of one proposer. It reads memory
-// and never waits for a writer's disk.
-func (l *Ledger) Page(id commitments.PageID) commitments.Page { panic("stub") }
-
-// Pages returns the pages of slots from first on, ascending by slot.
-func (l *Ledger) Pages(first phase0.Slot) []commitments.Page { panic("stub") }
-
-// Find returns the promise that answers a request, and its page.
-func (l *Ledger) Find(requestHash phase0.Hash32) (commitments.Promise, commitments.PageID, bool) {
-	panic("stub")
+// and never waits for a writer's disk. A page far behind the newest slot whose
+// promises are all judged has left memory and reads as empty.
+func (l *Ledger) Page(id commitments.PageID) commitments.Page {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.book.page(id)
 }
 
-// Close ends the ledger. Entries under way are finished first.
-func (l *Ledger) Close() error { panic("stub") }
+// Pages returns the pages of slots from first on, ascending by slot, as far as
+// they are in memory; every page with an unjudged promise is.
+func (l *Ledger) Pages(first phase0.Slot) []commitments.Page {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.book.from(first)
+}
+
+// Find returns the promise that answers a request, and its page. Promises that
+// left memory are looked up on disk, unless the ledger is poisoned.
+func (l *Ledger) Find(requestHash phase0.Hash32) (commitments.Promise, commitments.PageID, bool) {
+	l.mu.RLock()
+	p, id, ok := l.book.find(requestHash)
+	swept, limit := l.book.floor > 0, l.book.records+1
+	l.mu.RUnlock()
+	if ok || !swept || l.Poisoned() != nil {
+		return p, id, ok
+	}
+	return l.store.find(requestHash, limit)
+}
+
+// Len returns how many entries are on disk.
+func (l *Ledger) Len() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.book.seq
+}
+
+// Poisoned returns the disk error that ended this ledger's writing, or nil.
+func (l *Ledger) Poisoned() error {
+	if p := l.poison.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Close ends the ledger. Entries under way are finished first. Memory stays
+// readable. A second Close waits for the first and returns its error.
+func (l *Ledger) Close() error {
+	l.once.Do(func() { close(l.closing) })
+	<-l.done
+	return l.closed
+}

@@ -1,8 +1,19 @@
-// Package relay is the client of one relay: Builder API and Constraints API.
+// Package relay is the client of one relay: Builder API, Constraints API and
+// header stream. It owns the connections to that relay and the reading of its
+// answers, and is, with internal/httpd, the only importer of fasthttp.
+//
+// It promises that every call ends by its deadline, that no answer is read past
+// its limit, that redirects are never followed and nothing is decompressed, and
+// that each failure has a fault of its own. It never judges a bid: whether a
+// signature, a parent or a value is right is the caller's question.
 package relay
 
 import (
 	"context"
+	"crypto/tls"
+	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -14,17 +25,29 @@ import (
 
 // Config is one relay as the operator describes it.
 type Config struct {
-	ID      string
+	ID      string // default: the URL's hostname
 	URL     string // scheme://0xPUBKEY@host[:port]; a path is dropped, as Commit-Boost drops it
 	Headers map[string]string
 	Params  map[string]string // query parameters of every request
 	// Timing games. [Commit-Boost: enable_timing_games]
-	Games        bool
-	TargetFirst  time.Duration // into the slot; 0: at once
-	Frequency    time.Duration // between requests; 0: one request
-	Stream       bool          // header stream over WebSocket, HTTP if it cannot be opened
-	Constraints  bool          // speaks the Constraints API
-	AllowPrivate bool
+	Games       bool
+	TargetFirst time.Duration // into the slot; 0: at once
+	Frequency   time.Duration // between requests; 0: one request; else at least 10 ms
+	// Stream asks for the header stream over WebSocket, and over HTTP if it
+	// cannot be opened.
+	Stream bool
+	// StreamGrace is how long a stream, from the call on, may bring no bid before
+	// HTTP is asked as well. 0: a third of the budget. Negative: never.
+	StreamGrace time.Duration
+	Constraints bool // speaks the Constraints API
+	// Dialect is how the Constraints API is spoken: DialectSpec (default) or DialectFabric.
+	Dialect      string
+	AllowPrivate bool // connect to loopback, private and link-local addresses
+
+	Version string       // of the sidecar, for User-Agent
+	TLS     *tls.Config  // nil: the system's roots; TLS 1.2 is the least either way
+	Metrics *Metrics     // nil: none
+	Log     *slog.Logger // nil: none
 }
 
 // HeaderRequest is one getHeader. The context's deadline is the budget.
@@ -42,65 +65,103 @@ type HeaderRequest struct {
 type Offer struct {
 	Bid      *wire.Bid
 	Proofs   []commitments.Constraint
-	Started  time.Time // when its request was sent; a later one replaces an earlier
+	Started  time.Time // when its request was sent, or its frame arrived; a later one replaces an earlier
 	Received time.Time
 }
 
-// Client talks to one relay.
-type Client struct{}
+// fallbackBudget bounds a call whose context has no deadline.
+const fallbackBudget = 12 * time.Second
 
-// New checks cfg and makes a client; it does not dial.
-func New(cfg Config, clock *chain.Clock) (*Client, error) { panic("stub") }
+// Client talks to one relay. It is safe for concurrent use.
+type Client struct {
+	cfg    Config
+	clock  *chain.Clock
+	target target
+	agent  string
+	extra  [][2]string // configured headers, ascending by name
+	pool   *pool
+	buf    buffers
+
+	// Until when (unix nanoseconds) SSZ is not sent, or not asked for, because
+	// the relay refused it.
+	noRegistrations, noBlocks, noHeaders atomic.Int64
+
+	life   sync.Mutex // guards closed and the first Add to work
+	closed bool
+	work   sync.WaitGroup // tries that outlived their call
+}
+
+// New checks cfg and makes a client; it does not dial. Faults: ErrURL, ErrConfig.
+func New(cfg Config, clock *chain.Clock) (*Client, error) {
+	t, err := parseURL(cfg.URL)
+	if err != nil {
+		return nil, err
+	}
+	if err := check(&cfg); err != nil {
+		return nil, err
+	}
+	if cfg.ID == "" {
+		cfg.ID = t.hostname
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	t.query = encodeParams(cfg.Params)
+	c := &Client{cfg: cfg, clock: clock, target: t, agent: "sidecar/" + cfg.Version, extra: sortHeaders(cfg.Headers)}
+	c.pool = newPool(dialer{target: t, tls: tlsConfig(cfg.TLS, t.hostname), allowPrivate: cfg.AllowPrivate}, clock)
+	return c, nil
+}
 
 // Name is the configured id, or the URL's host.
-func (c *Client) Name() string { panic("stub") }
+func (c *Client) Name() string { return c.cfg.ID }
 
 // Pubkey is the key that signs this relay's bids.
-func (c *Client) Pubkey() phase0.BLSPubKey { panic("stub") }
+func (c *Client) Pubkey() phase0.BLSPubKey { return c.target.pubkey }
 
 // HonoursConstraints says whether the relay is configured for the Constraints API.
-func (c *Client) HonoursConstraints() bool { panic("stub") }
+func (c *Client) HonoursConstraints() bool { return c.cfg.Constraints }
 
-// Offers asks for a bid, as often as timing games say, or listens to the header
-// stream, and calls emit for each bid that decodes, from this goroutine or
-// another, until it returns. It returns by the context's deadline: nil if there
-// was an answer (a bid or 204), else the fault of the last try.
-func (c *Client) Offers(ctx context.Context, r HeaderRequest, emit func(Offer)) error {
-	panic("stub")
+// Close drops idle connections and waits for tries that outlived their call;
+// each ends by the deadline of that call. Calls after Close fail with ErrClosed.
+func (c *Client) Close() {
+	c.life.Lock()
+	c.closed = true
+	c.life.Unlock()
+	c.pool.close()
+	c.work.Wait()
 }
 
-// Register posts registrations: one attempt. On 406 or 415 it calls other for
-// the body in the other encoding and tries that inside the same deadline.
-func (c *Client) Register(ctx context.Context, enc wire.Encoding, body []byte, other func() []byte, userAgent string) error {
-	panic("stub")
+// begin bounds ctx and refuses a call that has no time left or a closed client.
+// The caller calls the function returned when it is done. A context is expected
+// to carry a deadline: while bytes are awaited nothing else can end a call.
+func (c *Client) begin(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if ctx.Err() != nil {
+		return nil, nil, ErrTimeout.With("no time left")
+	}
+	c.life.Lock()
+	defer c.life.Unlock()
+	if c.closed {
+		return nil, nil, ErrClosed
+	}
+	c.work.Add(1)
+	cancel := context.CancelFunc(func() {})
+	if _, ok := ctx.Deadline(); !ok {
+		ctx, cancel = context.WithTimeout(ctx, fallbackBudget)
+	}
+	return ctx, func() { cancel(); c.work.Done() }, nil
 }
 
-// SubmitV1 posts a signed blinded block and returns the payload: one attempt,
-// in the encoding received, and on 406 or 415 in the other one.
-func (c *Client) SubmitV1(ctx context.Context, b *wire.BlindedBlock, userAgent string) (*wire.Payload, error) {
-	panic("stub")
+// spawn runs f in a goroutine that Close waits for. The caller must be between
+// begin and its end, so that the count of work cannot be zero here.
+func (c *Client) spawn(f func()) { c.work.Go(f) }
+
+// guard runs f. A panic, which only a bug of ours could be, is a fault.
+func (c *Client) guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.cfg.Log.Error("Relay client panicked", "relay", c.cfg.ID, "panic", p)
+			err = ErrPanic
+		}
+	}()
+	return f()
 }
-
-// SubmitV2 is SubmitV1 for the v2 endpoint: 202 (or 200, counted) and no payload.
-func (c *Client) SubmitV2(ctx context.Context, b *wire.BlindedBlock, userAgent string) error {
-	panic("stub")
-}
-
-// Status asks whether the relay is up.
-func (c *Client) Status(ctx context.Context) error { panic("stub") }
-
-// Capabilities returns the constraint types the relay honours; none for a 404.
-func (c *Client) Capabilities(ctx context.Context) ([]uint64, error) { panic("stub") }
-
-// PostDelegation hands a signed delegation to the relay.
-func (c *Client) PostDelegation(ctx context.Context, d commitments.SignedDelegation) error {
-	panic("stub")
-}
-
-// PostConstraints hands the slot's one constraints message to the relay.
-func (c *Client) PostConstraints(ctx context.Context, s commitments.SignedConstraints) error {
-	panic("stub")
-}
-
-// Close drops idle connections.
-func (c *Client) Close() { panic("stub") }

@@ -1,0 +1,274 @@
+package builderapi
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"time"
+
+	"sidecar/commitments"
+	"sidecar/fault"
+	"sidecar/internal/relay"
+	"sidecar/internal/wire"
+)
+
+// settle is how long the auction lets further bids come before it verifies the
+// best of those it has. Relays that answer together then cost one verification
+// and not one each; while a slower relay is awaited, two milliseconds are nothing.
+const settle = 2 * time.Millisecond
+
+// state of a lot.
+type state uint8
+
+const (
+	fresh    state = iota // passed the cheap checks
+	checking              // its signature and its proofs are being verified
+	sound                 // may be answered
+	refused
+)
+
+// lot is one bid of one relay.
+type lot struct {
+	relay Relay
+	order int // of the relay in its set: the last tie-break
+	offer relay.Offer
+	bid   *wire.Bid
+	state state
+}
+
+func (l *lot) name() string { return l.relay.Name() }
+
+// better orders lots: higher value, then lower block hash, then the relay named
+// first in the configuration.
+func better(a, b *lot) bool {
+	if c := a.bid.Value.Cmp(&b.bid.Value); c != 0 {
+		return c > 0
+	}
+	if c := bytes.Compare(a.bid.Header.BlockHash[:], b.bid.Header.BlockHash[:]); c != 0 {
+		return c < 0
+	}
+	return a.order < b.order
+}
+
+// table holds the lots of one auction. It is owned by one goroutine.
+type table struct {
+	lots     [][]*lot // by relay, ascending by the start of their requests
+	checking int
+}
+
+// add puts a lot on the table. A relay's newer bid replaces its older one
+// (builder cancellation), but an older sound one is kept: should the newer turn
+// out bad, it has displaced nothing.
+func (t *table) add(l *lot) {
+	mine := make([]*lot, 0, len(t.lots[l.order])+1)
+	at := -1
+	for _, old := range t.lots[l.order] {
+		if at < 0 && old.offer.Started.After(l.offer.Started) {
+			at = len(mine)
+			mine = append(mine, l)
+		}
+		if old.state == sound || old.state == checking || at >= 0 {
+			mine = append(mine, old)
+		}
+	}
+	if at < 0 {
+		mine = append(mine, l)
+	}
+	t.lots[l.order] = mine
+}
+
+// best returns the lot that would win now: of each relay its newest lot not
+// refused, of those the better one. Nil if there is none.
+func (t *table) best(only state, any bool) (win *lot) {
+	for _, mine := range t.lots {
+		for i := len(mine) - 1; i >= 0; i-- {
+			l := mine[i]
+			if l.state == refused || !any && l.state != only {
+				continue
+			}
+			if win == nil || better(l, win) {
+				win = l
+			}
+			break
+		}
+	}
+	return win
+}
+
+// auction asks the relays of a set and returns the best sound lot, by the
+// answer's deadline. Only the bid that would win is verified, and while slower
+// relays are still awaited.
+func (s *Service) auction(ctx context.Context, q query, set *Set, answerBy time.Time) *lot {
+	page := s.page(q)
+	relays := s.bidders(q, set, &page)
+	if len(relays) == 0 {
+		return nil
+	}
+	left := s.Clock.Until(answerBy)
+	by := deadlines{answerBy.Add(-reserve(left)), answerBy.Add(-reserve(left) / 4)}
+	ctx, cancel := context.WithDeadline(ctx, by.collect)
+	defer cancel()
+	j := s.judge(ctx, q, &page)
+
+	a := &sale{service: s, judge: j, page: page, table: table{lots: make([][]*lot, len(relays))}}
+	a.offers = make(chan *lot, 4*len(relays))
+	a.finished = make(chan int, len(relays))
+	a.verified = make(chan verdict, 2)
+	a.log = s.Log.With("slot", uint64(q.slot))
+	for i, r := range relays {
+		s.detach(func(context.Context) { a.ask(ctx, r, i, q) })
+	}
+	return a.run(ctx, by)
+}
+
+// page reads what was promised. Without promises nothing else is asked.
+func (s *Service) page(q query) commitments.Page {
+	if s.Pages == nil {
+		return commitments.Page{PageID: q.page()}
+	}
+	return s.Pages.Page(q.page())
+}
+
+// bidders leaves out the relays in the penalty box, and on a page with promises
+// those that cannot prove anything. There a penalty does not count: a promise
+// is worth more than a grudge.
+func (s *Service) bidders(q query, set *Set, page *commitments.Page) (out []Relay) {
+	for _, r := range set.Relays {
+		switch {
+		case !page.Empty() && r.HonoursConstraints():
+			out = append(out, r)
+		case page.Empty() && !s.box.holds(r.Name(), q.slot):
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// verdict is the result of a lot's dear checks.
+type verdict struct {
+	lot    *lot
+	reason error
+}
+
+// sale is one running auction.
+type sale struct {
+	service  *Service
+	judge    *judge
+	page     commitments.Page
+	table    table
+	offers   chan *lot
+	finished chan int
+	verified chan verdict
+	log      *slog.Logger
+}
+
+// ask collects the offers of one relay.
+func (a *sale) ask(ctx context.Context, r Relay, order int, q query) {
+	request := relay.HeaderRequest{
+		Slot: q.slot, SlotStart: a.service.Clock.Start(q.slot), Fork: q.fork, ParentHash: q.parent,
+		Pubkey: q.validator, UserAgent: q.userAgent, WithProofs: !a.page.Empty(),
+	}
+	err := r.Offers(ctx, request, func(o relay.Offer) {
+		select {
+		case a.offers <- &lot{relay: r, order: order, offer: o, bid: o.Bid}:
+		case <-ctx.Done():
+		}
+	})
+	if err != nil {
+		a.service.Metrics.judged(r.Name(), fault.Code(err))
+		a.log.Debug("Relay gave no bid", "relay", r.Name(), "reason", fault.Code(err))
+	}
+	a.finished <- order
+}
+
+// run is the auction's loop: it alone touches the table.
+func (a *sale) run(ctx context.Context, by deadlines) *lot {
+	open := len(a.table.lots)
+	answer := time.NewTimer(a.service.Clock.Until(by.answer))
+	defer answer.Stop()
+	var calm <-chan time.Time // runs from the first bid on, while relays are awaited
+	calmed, collected := false, ctx.Done()
+	for {
+		if win := a.table.best(fresh, true); open == 0 && (win == nil || win.state == sound) {
+			return win
+		} else if win != nil && win.state == fresh && (calmed || open == 0) {
+			a.verify(ctx, win)
+		}
+		select {
+		case l := <-a.offers:
+			a.receive(l)
+			if calm == nil {
+				calm = time.After(settle)
+			}
+		case <-a.finished:
+			if open--; open == 0 {
+				a.drainOffers()
+			}
+		case <-calm:
+			calmed = true
+		case v := <-a.verified:
+			a.conclude(v)
+		case <-collected:
+			// The relays' time is over: what lies on the table is all there is.
+			a.drainOffers()
+			open, collected = 0, nil
+		case <-answer.C:
+			return a.table.best(sound, false)
+		}
+	}
+}
+
+// receive judges a bid by the cheap checks and puts it on the table.
+func (a *sale) receive(l *lot) {
+	if reason := a.judge.cheap(l); reason != nil {
+		a.refuse(l, reason)
+		return
+	}
+	a.table.add(l)
+}
+
+// drainOffers takes what relays sent before they finished.
+func (a *sale) drainOffers() {
+	for {
+		select {
+		case l := <-a.offers:
+			a.receive(l)
+		default:
+			return
+		}
+	}
+}
+
+// verify starts the dear checks of a lot: at most two run at once, so that a
+// better bid need not wait for a lesser one's.
+func (a *sale) verify(ctx context.Context, l *lot) {
+	if a.table.checking >= cap(a.verified) {
+		return
+	}
+	a.table.checking++
+	l.state = checking
+	ctx = context.WithoutCancel(ctx) // the relays' deadline is not the verifier's
+	a.service.detach(func(context.Context) {
+		a.verified <- verdict{l, a.judge.dear(ctx, l)}
+	})
+}
+
+// conclude moves a verified lot on.
+func (a *sale) conclude(v verdict) {
+	a.table.checking--
+	if v.reason != nil {
+		a.refuse(v.lot, v.reason)
+		return
+	}
+	v.lot.state = sound
+	a.service.offered.add(a.judge.query, v.lot)
+	a.service.Metrics.judged(v.lot.name(), "accepted")
+}
+
+// refuse takes a lot out of the auction, and says why.
+func (a *sale) refuse(l *lot, reason error) {
+	l.state = refused
+	a.service.Metrics.judged(l.name(), fault.Code(reason))
+	a.log.Warn("Bid refused", "relay", l.name(), "reason", fault.Code(reason), "detail", reason.Error(),
+		"block_hash", l.bid.Header.BlockHash.String(), "value_eth", ether(&l.bid.Value))
+}

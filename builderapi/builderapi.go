@@ -1,0 +1,197 @@
+// Package builderapi serves the Builder API to the beacon node: it asks the
+// relays, judges what they offer, and hands the best valid bid on. It holds
+// nothing that may not be lost; an empty page costs it nothing, and neither a
+// module, a disk nor an execution node can make it miss its deadline.
+//
+// [builder-specs: Builder API]
+package builderapi
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/holiman/uint256"
+
+	"sidecar/chain"
+	"sidecar/commitments"
+	"sidecar/internal/relay"
+	"sidecar/internal/wire"
+)
+
+// What the service needs, and nothing more.
+type (
+	// Relay is one relay. *relay.Client documents the methods.
+	Relay interface {
+		Name() string
+		Pubkey() phase0.BLSPubKey
+		HonoursConstraints() bool
+		Offers(ctx context.Context, r relay.HeaderRequest, emit func(relay.Offer)) error
+		Register(ctx context.Context, enc wire.Encoding, body []byte, other func() []byte, userAgent string) error
+		SubmitV1(ctx context.Context, b *wire.BlindedBlock, userAgent string) (*wire.Payload, error)
+		SubmitV2(ctx context.Context, b *wire.BlindedBlock, userAgent string) error
+		Status(ctx context.Context) error
+	}
+
+	// Sets says which relays serve which validator.
+	Sets interface {
+		// For returns the set of a validator: its mux, else the default.
+		For(validator phase0.BLSPubKey) *Set
+		// All returns every set, the default first.
+		All() []*Set
+	}
+
+	// Pages reads what was promised, from memory.
+	Pages interface {
+		Page(id commitments.PageID) commitments.Page
+	}
+
+	// Verifier says whether a candidate keeps every promise of a page.
+	Verifier interface {
+		Verify(ctx context.Context, page commitments.Page, c commitments.Candidate) error
+	}
+
+	// Parents reads the execution block a bid builds on.
+	Parents interface {
+		Parent(ctx context.Context, hash phase0.Hash32) (Parent, error)
+	}
+
+	// Validators tells a validator's key from its index; false if unknown.
+	Validators interface {
+		Pubkey(index phase0.ValidatorIndex) (phase0.BLSPubKey, bool)
+	}
+)
+
+// Parent is what a bid's header is compared with.
+type Parent struct{ Number, GasLimit uint64 }
+
+// Set is a group of relays with the time they are given.
+type Set struct {
+	ID      string
+	Relays  []Relay
+	Timeout time.Duration // for getHeader [Commit-Boost: timeout_get_header_ms]
+	Late    time.Duration // into the slot; later calls get 204 [late_in_slot_time_ms]
+}
+
+// Config is what the service is made of. Optional fields say so.
+type Config struct {
+	Spec  chain.Spec
+	Clock *chain.Clock
+	Sets  Sets
+	Log   *slog.Logger
+
+	Pages      Pages      // optional: without it every page is empty
+	Modules    Verifier   // required with Pages
+	Parents    Parents    // optional: without it gas limit and number go unchecked
+	Validators Validators // optional
+	Metrics    *Metrics   // optional
+
+	// AnswerWithin bounds getHeader at the beacon node's socket, since clients
+	// give up after 1 s. Default 950 ms.
+	AnswerWithin time.Duration
+	// VerifyTimeout bounds what modules may take for one bid. Default 100 ms.
+	VerifyTimeout time.Duration
+
+	MinBid              uint256.Int // wei; a bid of exactly MinBid is accepted
+	MaxBid              uint256.Int // wei; a sanity cap, 0 means 10,000 ETH
+	SkipSignature       bool        // neither relay key nor signature is checked [skip_sigverify]
+	RequireFeeRecipient bool        // refuse a bid whose header pays another address than the registration
+
+	RelayCheck      bool          // status asks the relays
+	RegisterTimeout time.Duration // for one relay, retries included. Default 3 s
+	RegisterTries   int           // default 3
+	RegisterBatch   int           // registrations a request; 0: all in one
+	SubmitTimeout   time.Duration // of one attempt at one relay. Default 4 s
+
+	Penalty Penalty
+
+	// Served is told of every header handed out, after the answer has left.
+	// Optional.
+	Served func(id commitments.PageID, blockHash phase0.Hash32, relay string)
+}
+
+// Service answers the Builder API. Its methods may be called from any goroutine.
+type Service struct {
+	Config
+	keys          keyring
+	offered       offers
+	registrations registry
+	box           penaltyBox
+	blocks        submissions
+
+	work   context.Context // of everything detached from its caller
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // of everything detached from its caller
+}
+
+// New checks the configuration and fills in the defaults.
+func New(c Config) (*Service, error) {
+	switch {
+	case c.Clock == nil || c.Sets == nil || c.Log == nil:
+		return nil, errors.New("builderapi: Clock, Sets and Log are required")
+	case c.Pages != nil && c.Modules == nil:
+		return nil, errors.New("builderapi: Pages without Modules")
+	}
+	orDuration(&c.AnswerWithin, 950*time.Millisecond)
+	orDuration(&c.VerifyTimeout, 100*time.Millisecond)
+	orDuration(&c.RegisterTimeout, 3*time.Second)
+	orDuration(&c.SubmitTimeout, 4*time.Second)
+	if c.RegisterTries <= 0 {
+		c.RegisterTries = 3
+	}
+	if c.MaxBid.IsZero() {
+		c.MaxBid.SetUint64(10_000).Mul(&c.MaxBid, uint256.NewInt(1e18))
+	}
+	s := &Service{Config: c}
+	s.work, s.cancel = context.WithCancel(context.Background())
+	s.offered.init()
+	s.registrations.init()
+	s.blocks.init()
+	s.box = penaltyBox{config: c.Penalty, log: c.Log, metrics: c.Metrics}
+	return s, nil
+}
+
+func orDuration(d *time.Duration, otherwise time.Duration) {
+	if *d <= 0 {
+		*d = otherwise
+	}
+}
+
+// detach runs f on the service's own time: the caller may hang up and the
+// program may have begun to stop. Close waits for it.
+func (s *Service) detach(f func(ctx context.Context)) {
+	s.wg.Go(func() { f(s.work) })
+}
+
+// Drain waits until every block under way has been handed over, and, if a
+// header was served for the running slot, until its block came or the slot
+// ended. It returns early when ctx ends.
+func (s *Service) Drain(ctx context.Context) {
+	slot, waiting := s.offered.pending(s.Clock.Slot())
+	if waiting {
+		s.Log.Info("Waiting for the block of a served header", "slot", uint64(slot))
+		end := time.NewTimer(s.Clock.Until(s.Clock.Start(slot + 1)))
+		defer end.Stop()
+		select {
+		case <-s.offered.settled(slot):
+		case <-end.C:
+		case <-ctx.Done():
+		}
+	}
+	idle := make(chan struct{})
+	go func() { s.wg.Wait(); close(idle) }()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+	}
+}
+
+// Close ends everything detached and waits for it. Blocks under way are lost:
+// call Drain first.
+func (s *Service) Close() {
+	s.cancel()
+	s.wg.Wait()
+}

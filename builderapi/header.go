@@ -1,0 +1,108 @@
+package builderapi
+
+import (
+	"context"
+	"encoding/hex"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
+	"sidecar/chain"
+	"sidecar/commitments"
+	"sidecar/internal/httpd"
+)
+
+// query is one getHeader call.
+type query struct {
+	slot      phase0.Slot
+	parent    phase0.Hash32
+	validator phase0.BLSPubKey
+	fork      chain.Fork
+	userAgent string
+}
+
+func (q query) page() commitments.PageID {
+	return commitments.PageID{Slot: q.slot, Proposer: q.validator}
+}
+
+// header is journey b. Whatever fails, the answer is a valid bid or 204, in
+// time: with 204 the beacon node builds its own block.
+func (s *Service) header(ctx context.Context, r httpd.Request) (httpd.Response, error) {
+	enc, err := httpd.Negotiate(r.Header("Accept"))
+	if err != nil {
+		return httpd.Response{}, err
+	}
+	q, err := s.parse(r)
+	if err != nil {
+		return httpd.Response{}, err
+	}
+	set := s.Sets.For(q.validator)
+	into := r.Received.Sub(s.Clock.Start(q.slot))
+	left := budget(set.Timeout, set.Late, into, callerTimeout(r.Header("X-Timeout-Ms")))
+	left = min(left, s.AnswerWithin)
+	s.Metrics.asked(into)
+	log := s.Log.With("slot", uint64(q.slot), "into_ms", into.Milliseconds())
+	switch {
+	case !q.fork.Served():
+		return s.noBid(log, "fork_not_served")
+	case left <= 0:
+		log.Warn("Late in slot, no relay is asked", "late_ms", set.Late.Milliseconds())
+		return s.noBid(log, "late")
+	}
+	win := s.auction(ctx, q, set, r.Received.Add(left))
+	if win == nil {
+		return s.noBid(log, "no_bid")
+	}
+	s.offered.served(q)
+	s.Metrics.served(win.name(), &win.bid.Value, s.Clock.Now().Sub(r.Received))
+	log.Info("Header served", "relay", win.name(), "block_hash", win.bid.Header.BlockHash.String(),
+		"value_eth", ether(&win.bid.Value), "ms", s.Clock.Now().Sub(r.Received).Milliseconds())
+	answer := httpd.Encoded(enc, q.fork, win.bid.Encode(enc))
+	if s.Served != nil {
+		answer.After = func() { s.Served(q.page(), win.bid.Header.BlockHash, win.name()) }
+	}
+	return answer, nil
+}
+
+func (s *Service) noBid(log *slog.Logger, why string) (httpd.Response, error) {
+	s.Metrics.noBid(why)
+	log.Info("No header, the beacon node builds its own block", "reason", why)
+	return httpd.Response{Status: http.StatusNoContent}, nil
+}
+
+// parse reads the path. Fault: ErrParameter.
+func (s *Service) parse(r httpd.Request) (q query, err error) {
+	slot, err := strconv.ParseUint(r.Param("slot"), 10, 64)
+	if err != nil {
+		return q, ErrParameter.With("slot is not a number")
+	}
+	if !unhex(q.parent[:], r.Param("parent_hash")) {
+		return q, ErrParameter.With("parent_hash is not 32 bytes of 0x hex")
+	}
+	if !unhex(q.validator[:], r.Param("pubkey")) {
+		return q, ErrParameter.With("pubkey is not 48 bytes of 0x hex")
+	}
+	q.slot = phase0.Slot(slot)
+	q.fork = s.Spec.Fork(q.slot)
+	q.userAgent = strings.Clone(r.Header("User-Agent"))
+	return q, nil
+}
+
+func unhex(dst []byte, text string) bool {
+	digits, ok := strings.CutPrefix(text, "0x")
+	if !ok || len(digits) != 2*len(dst) {
+		return false
+	}
+	_, err := hex.Decode(dst, []byte(digits))
+	return err == nil
+}
+
+// deadlines of one auction.
+type deadlines struct {
+	collect time.Time // relays are heard until here
+	answer  time.Time // a verification under way is awaited until here
+}

@@ -1,0 +1,42 @@
+// Command sidecar sits between a beacon node and its relays.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"sidecar/fault"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal finds the default handler and ends the program at once.
+	context.AfterFunc(ctx, stop)
+	err := command().Run(ctx, os.Args)
+	stop()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "error: %s\n", err)
+		os.Exit(exitCode(err))
+	}
+}
+
+// exitCode tells supervisors what kind of failure it was.
+func exitCode(err error) int {
+	switch fault.Code(err) {
+	case "config_invalid":
+		return 3
+	case "keystore_broken", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds":
+		return 4
+	case "ledger_missing", "ledger_broken", "ledger_exists", "ledger_other_chain", "ledger_locked":
+		return 5
+	case "listen_failed":
+		return 6
+	}
+	return 1
+}

@@ -1,0 +1,248 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
+	"sidecar/commitments"
+	"sidecar/internal/ledger"
+	"sidecar/modules"
+)
+
+// Commit is journey d up to the searcher's answer. The same request always gets
+// the same answer, also after a crash.
+// Faults: this package's, the module's, the schedule's and the signer's.
+func (g *Gateway) Commit(ctx context.Context, r commitments.Request) (commitments.SignedCommitment, error) {
+	began := g.Clock.Now()
+	s, err := g.commit(ctx, r)
+	g.Metrics.request(err, g.Clock.Now().Sub(began))
+	return s, err
+}
+
+func (g *Gateway) commit(ctx context.Context, r commitments.Request) (commitments.SignedCommitment, error) {
+	// 1. Promised already? Then that is the answer, whatever has changed since.
+	hash := r.Hash()
+	if p, id, ok := g.Views.Find(hash); ok {
+		return g.reply(ctx, id, p)
+	}
+	if g.draining.Load() {
+		return commitments.SignedCommitment{}, ErrDraining
+	}
+	// 2. Whose is it, and for which slot?
+	m, info, err := g.module(r.Type)
+	if err != nil {
+		return commitments.SignedCommitment{}, err
+	}
+	if err := g.Schedule.Ready(); err != nil {
+		return commitments.SignedCommitment{}, err
+	}
+	slot, err := m.Slot(ctx, r)
+	if err != nil {
+		return commitments.SignedCommitment{}, err
+	}
+	id, err := g.place(slot)
+	if err != nil {
+		return commitments.SignedCommitment{}, err
+	}
+	// 3. Could it be kept?
+	if !g.paths.exist(ctx, g.Relays(), info.ConstraintTypes) {
+		return commitments.SignedCommitment{}, ErrNoPath
+	}
+	// 4. Draft, journal, sign.
+	s, err := g.promise(ctx, id, m, info, r, hash)
+	if errors.Is(err, ledger.ErrSlashable) { // the same request was promised meanwhile, for another slot
+		if p, id, ok := g.Views.Find(hash); ok {
+			return g.reply(ctx, id, p)
+		}
+	}
+	return s, err
+}
+
+// place finds the page of a slot, or of our next slot if the request leaves it
+// to us.
+func (g *Gateway) place(slot phase0.Slot) (commitments.PageID, error) {
+	now := g.Clock.Slot()
+	last := now + phase0.Slot(g.MaxSlotsAhead)
+	if slot == 0 {
+		for s := now + 1; s <= last; s++ {
+			id, ours := g.page(s)
+			if ours && !g.closed(s) && !g.Views.View(id).Closed {
+				return id, nil
+			}
+		}
+		return commitments.PageID{}, ErrNotOurs.With("none in the next %d slots", g.MaxSlotsAhead)
+	}
+	switch {
+	case slot <= now || g.closed(slot):
+		return commitments.PageID{}, ErrTooLate.With("slot %d", slot)
+	case slot > last || g.Spec.Epoch(slot) > g.Spec.Epoch(now)+1: // duties are known for this epoch and the next
+		return commitments.PageID{}, ErrTooEarly.With("slot %d", slot)
+	}
+	id, ours := g.page(slot)
+	if !ours {
+		return id, ErrNotOurs.With("slot %d", slot)
+	}
+	return id, nil
+}
+
+func (g *Gateway) page(slot phase0.Slot) (commitments.PageID, bool) {
+	proposer, _, ours := g.Schedule.Proposer(slot)
+	return commitments.PageID{Slot: slot, Proposer: proposer}, ours
+}
+
+// promise drafts and signs until the draft rests on the present state of the
+// page, or ctx ends.
+func (g *Gateway) promise(ctx context.Context, id commitments.PageID, m modules.Module, info modules.Info, r commitments.Request, hash phase0.Hash32) (commitments.SignedCommitment, error) {
+	for {
+		view := g.Views.View(id)
+		if err := admit(view, view.Seq, commitments.Draft{}, g.Limit, g.MaxCount); err != nil {
+			return commitments.SignedCommitment{}, err // full or closed: spare the module
+		}
+		draft, err := m.Commit(ctx, view, r)
+		if err == nil {
+			err = checkDraft(draft, info, r, hash)
+		}
+		if err != nil {
+			return commitments.SignedCommitment{}, err
+		}
+		key, err := g.delegate(ctx, id)
+		if err != nil {
+			return commitments.SignedCommitment{}, err
+		}
+		object := draft.Commitment.Root()
+		receipt, err := g.Signer.Sign(ctx, id, func(now commitments.View) (ledger.Entry, error) {
+			if i := slices.IndexFunc(now.Promises, func(p commitments.Promise) bool { return p.Commitment.RequestHash == hash }); i >= 0 {
+				return g.again(now.Promises[i], info, key), nil // the same request won the race: its answer is ours
+			}
+			if g.closed(id.Slot) { // the module may have taken until here
+				return ledger.Entry{}, ErrTooLate.With("slot %d", id.Slot)
+			}
+			if err := admit(now, view.Seq, draft, g.Limit, g.MaxCount); err != nil {
+				return ledger.Entry{}, err
+			}
+			return g.entry(draft, object, info, key, info.SigningID, now.Seq+1), nil
+		})
+		if errors.Is(err, errOvertaken) {
+			if ctx.Err() != nil {
+				return commitments.SignedCommitment{}, ctx.Err()
+			}
+			g.Metrics.redraft()
+			continue // somebody touched the same name since view: ask again
+		}
+		return signed(receipt), err
+	}
+}
+
+// reply gives the answer that a promise already has. After a crash between
+// entry and ink it has none: the identical entry is signed again.
+func (g *Gateway) reply(ctx context.Context, id commitments.PageID, p commitments.Promise) (commitments.SignedCommitment, error) {
+	if len(p.Signature) > 0 {
+		return p.SignedCommitment, nil
+	}
+	_, info, err := g.module(p.Commitment.Type)
+	if err != nil {
+		return commitments.SignedCommitment{}, err
+	}
+	key := g.Delegate
+	if d := g.Views.Page(id).Delegation; d != nil {
+		key = d.Message.Delegate
+	}
+	e := g.again(p, info, key)
+	receipt, err := g.Signer.Sign(ctx, id, func(commitments.View) (ledger.Entry, error) { return e, nil })
+	return signed(receipt), err
+}
+
+// entry is the journal's line of a promise. Only the nonce depends on where it
+// will stand.
+func (g *Gateway) entry(d commitments.Draft, object phase0.Root, info modules.Info, key phase0.BLSPubKey, signingID phase0.Root, nonce uint64) ledger.Entry {
+	return ledger.Entry{
+		Kind: ledger.KindCommitment, Module: info.ID, Key: key,
+		Root:     commitments.SigningRoot(g.domain, g.Spec.ChainID, object, signingID, nonce),
+		Resource: commitments.ResourceRequest(key, d.Commitment.RequestHash),
+		Nonce:    nonce, SigningID: signingID, Draft: &d,
+	}
+}
+
+// again is the entry of a promise that stands: nonce and signing id are those of
+// the time, so that its root is the one in the journal.
+func (g *Gateway) again(p commitments.Promise, info modules.Info, key phase0.BLSPubKey) ledger.Entry {
+	d := commitments.Draft{Commitment: p.Commitment, Constraints: p.Constraints, Cost: p.Cost, Touches: p.Touches}
+	return g.entry(d, p.Commitment.Root(), info, key, p.SigningID, p.Nonce)
+}
+
+func signed(r ledger.Receipt) commitments.SignedCommitment {
+	if r.Entry.Draft == nil {
+		return commitments.SignedCommitment{}
+	}
+	return commitments.SignedCommitment{
+		Commitment: r.Entry.Draft.Commitment, Nonce: r.Entry.Nonce, SigningID: r.Entry.SigningID, Signature: r.Signature,
+	}
+}
+
+// checkDraft holds a module to its request: what is signed is what was asked.
+func checkDraft(d commitments.Draft, info modules.Info, r commitments.Request, hash phase0.Hash32) error {
+	c := d.Commitment
+	switch {
+	case c.RequestHash != hash:
+		return ErrDraft.With("module %s: request hash", info.ID)
+	case c.Type != r.Type || !bytes.Equal(c.Slasher[:], r.Slasher[:]):
+		return ErrDraft.With("module %s: type or slasher", info.ID)
+	case len(c.Payload) > commitments.MaxPayload || len(d.Constraints) > commitments.MaxConstraints:
+		return ErrDraft.With("module %s: too large", info.ID)
+	}
+	for _, x := range d.Constraints {
+		if !slices.Contains(info.ConstraintTypes, x.Type) || len(x.Payload) > commitments.MaxPayload {
+			return ErrDraft.With("module %s: constraint of type %d", info.ID, x.Type)
+		}
+	}
+	return nil
+}
+
+// Result returns the promise that answers a request hash. Faults: ErrNoPromise,
+// the signer's.
+func (g *Gateway) Result(ctx context.Context, hash phase0.Hash32) (commitments.SignedCommitment, error) {
+	p, id, ok := g.Views.Find(hash)
+	if !ok {
+		return commitments.SignedCommitment{}, ErrNoPromise
+	}
+	return g.reply(ctx, id, p)
+}
+
+// Slots lists our slots that take promises, with what can be promised.
+// Faults: the schedule's.
+func (g *Gateway) Slots(ctx context.Context) (commitments.SlotInfoResponse, error) {
+	if err := g.Schedule.Ready(); err != nil {
+		return commitments.SlotInfoResponse{}, err
+	}
+	var types []uint64
+	for _, m := range g.Modules() {
+		if info := m.Info(); g.paths.exist(ctx, g.Relays(), info.ConstraintTypes) {
+			types = append(types, info.CommitmentTypes...)
+		}
+	}
+	var out commitments.SlotInfoResponse
+	if len(types) == 0 || g.draining.Load() {
+		return out, nil
+	}
+	now := g.Clock.Slot()
+	for s := now + 1; s <= now+phase0.Slot(g.MaxSlotsAhead); s++ {
+		id, ours := g.page(s)
+		if !ours || g.closed(s) || g.Views.Page(id).Closed {
+			continue
+		}
+		out.Slots = append(out.Slots, commitments.SlotInfo{
+			Slot: s, Offerings: []commitments.Offering{{ChainID: g.Spec.ChainID, CommitmentTypes: types}},
+		})
+	}
+	return out, nil
+}
+
+// until returns ctx with a deadline at t on our clock.
+func (g *Gateway) until(ctx context.Context, t time.Time) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, g.Clock.Until(t))
+}

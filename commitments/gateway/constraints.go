@@ -1,0 +1,221 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
+	"sidecar/commitments"
+	"sidecar/fault"
+	"sidecar/internal/ledger"
+)
+
+// Run closes each page at its cut-off and sends its constraints, and keeps the
+// relays probed, until ctx ends. It then ends and waits for all that is under
+// way. What a crash left undone is taken up first.
+func (g *Gateway) Run(ctx context.Context) error {
+	defer g.stop()
+	g.spawn(func(ctx context.Context) { g.paths.run(ctx, g.Relays, g.Metrics.relays) })
+	g.resume()
+	for {
+		slot := g.Clock.Slot() + 1
+		for g.closed(slot) {
+			slot++
+		}
+		pause(ctx, g.Clock.Until(g.cutoff(slot)))
+		if ctx.Err() != nil {
+			return nil
+		}
+		g.closePages()
+	}
+}
+
+// resume takes up what an earlier run left: delegations and constraints of slots
+// to come are sent again, for no one knows whether they arrived.
+func (g *Gateway) resume() {
+	now := g.Clock.Slot()
+	first := phase0.Slot(0)
+	if back := phase0.Slot(2 * g.Spec.SlotsPerEpoch); now > back {
+		first = now - back
+	}
+	for _, p := range g.Views.Pages(first) {
+		switch {
+		case p.Slot > now && p.Delegation != nil:
+			d := *p.Delegation
+			g.spawn(func(ctx context.Context) { g.postDelegation(ctx, d) })
+		case p.Slot <= now && !p.Empty() && p.Constraints == nil && len(p.Verdicts) == 0:
+			g.Log.Error("Promises were never sent to a relay", "slot", uint64(p.Slot), "promises", len(p.Promises))
+			g.Metrics.page("late")
+		}
+	}
+	g.closePages()
+}
+
+// closePages begins to enforce every page between its cut-off and its slot. A
+// page with a promise has a delegation on disk before, so none is overlooked,
+// even if the promise itself is still on its way to the disk.
+func (g *Gateway) closePages() {
+	now := g.Clock.Slot()
+	for _, p := range g.Views.Pages(now + 1) {
+		if id := p.PageID; g.closed(id.Slot) && g.begin(id, now) {
+			g.spawn(func(ctx context.Context) { g.enforce(ctx, id) })
+		}
+	}
+}
+
+// begin says whether a page is to be enforced now, which is once.
+func (g *Gateway) begin(id commitments.PageID, now phase0.Slot) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for old := range g.sending {
+		if old.Slot < now {
+			delete(g.sending, old)
+		}
+	}
+	if g.sending[id] {
+		return false
+	}
+	g.sending[id] = true
+	return true
+}
+
+// enforce closes a page, signs its one constraints message and sends it to every
+// relay until the slot begins.
+func (g *Gateway) enforce(ctx context.Context, id commitments.PageID) {
+	ctx, cancel := g.until(ctx, g.Clock.Start(id.Slot))
+	defer cancel()
+	s, err := g.seal(ctx, id)
+	if errors.Is(err, errNoPromises) {
+		return
+	}
+	if err != nil {
+		g.Metrics.page("unsigned")
+		g.Log.Error("Constraints could not be signed; promises are at risk", "slot", uint64(id.Slot), "reason", fault.Code(err), "error", err)
+		return
+	}
+	if g.send(ctx, id, s) == 0 {
+		g.Metrics.page("untaken")
+		g.Log.Error("No relay took the constraints; promises are at risk", "slot", uint64(id.Slot), "constraints", len(s.Message.Constraints))
+		return
+	}
+	g.Metrics.page("taken")
+}
+
+// seal returns the page's signed constraints message. A crash after the entry
+// and before the ink is mended by the same entry: a closed page changes no more,
+// and the nonce is the slot.
+func (g *Gateway) seal(ctx context.Context, id commitments.PageID) (commitments.SignedConstraints, error) {
+	var e ledger.Entry // made outside the lock, from the page as the lock last showed it
+	var page commitments.Page
+	var last error
+	for n := 0; n < maxAttempts; n++ {
+		if p := g.Views.Page(id); p.Constraints != nil {
+			return *p.Constraints, nil
+		}
+		r, err := g.Signer.Sign(ctx, id, func(now commitments.View) (ledger.Entry, error) {
+			if len(now.Promises) == 0 {
+				return ledger.Entry{}, errNoPromises
+			}
+			if len(now.Promises) != len(page.Promises) {
+				page = now.Page
+				return ledger.Entry{}, errOvertaken
+			}
+			return e, nil
+		})
+		switch {
+		case err == nil:
+			return commitments.SignedConstraints{
+				Message: *e.Constraints, Nonce: e.Nonce, SigningID: e.SigningID, Signature: phase0.BLSSignature(r.Signature),
+			}, nil
+		case errors.Is(err, errOvertaken):
+			if e, err = g.constraintsEntry(page); err != nil {
+				return commitments.SignedConstraints{}, err
+			}
+			continue
+		case errors.Is(err, errNoPromises), errors.Is(err, ledger.ErrPoisoned), errors.Is(err, ledger.ErrSlashable):
+			return commitments.SignedConstraints{}, err
+		}
+		if last == nil || ctx.Err() == nil {
+			last = err // the cause, rather than the deadline it led to
+		}
+		if pause(ctx, retryEvery); ctx.Err() != nil {
+			break
+		}
+	}
+	return commitments.SignedConstraints{}, last
+}
+
+// constraintsEntry is the journal's line that closes a page: every constraint of
+// every promise, in the order the promises were made, the unsigned included.
+func (g *Gateway) constraintsEntry(p commitments.Page) (ledger.Entry, error) {
+	key := g.Delegate
+	if p.Delegation != nil {
+		key = p.Delegation.Message.Delegate
+	}
+	msg := commitments.ConstraintsMessage{Proposer: p.Proposer, Delegate: key, Slot: p.Slot}
+	for i := range p.Promises {
+		msg.Constraints = append(msg.Constraints, p.Promises[i].Constraints...)
+	}
+	object, err := msg.Root()
+	if err != nil {
+		return ledger.Entry{}, err
+	}
+	nonce := uint64(p.Slot)
+	return ledger.Entry{
+		Kind: ledger.KindConstraints, Module: moduleName, Key: key,
+		Root:     commitments.SigningRoot(g.domain, g.Spec.ChainID, object, g.SigningID, nonce),
+		Resource: commitments.ResourceConstraints(key, p.Slot),
+		Nonce:    nonce, SigningID: g.SigningID, Constraints: &msg,
+	}, nil
+}
+
+// send posts a constraints message to every relay at once and returns how many
+// took it. What each said goes to the ledger: evidence, should it come to that.
+func (g *Gateway) send(ctx context.Context, id commitments.PageID, s commitments.SignedConstraints) int {
+	relays := g.enforcers()
+	type outcome struct {
+		relay    string
+		attempts int
+		took     time.Duration
+		err      error
+	}
+	done := make(chan outcome, len(relays))
+	began := g.Clock.Now()
+	for _, r := range relays {
+		go func() {
+			n := 0
+			err := g.deliver(ctx, func(ctx context.Context) error { n++; return r.PostConstraints(ctx, s) })
+			done <- outcome{r.Name(), n, g.Clock.Now().Sub(began), err}
+		}()
+	}
+	taken := 0
+	for range relays {
+		o := <-done
+		g.Metrics.post("constraints", o.relay, o.err)
+		result := "accepted"
+		if o.err != nil {
+			result = "refused"
+			g.Log.Warn("Relay did not take the constraints", "slot", uint64(id.Slot), "relay", o.relay, "reason", fault.Code(o.err), "attempts", o.attempts)
+		} else {
+			taken++
+			g.Log.Info("Relay took the constraints", "slot", uint64(id.Slot), "relay", o.relay, "constraints", len(s.Message.Constraints), "ms", o.took.Milliseconds())
+		}
+		g.note(ctx, id, map[string]string{
+			"relay": o.relay, "outcome": result, "reason": fault.Code(o.err),
+			"attempts": strconv.Itoa(o.attempts), "at_ms": strconv.FormatInt(g.Clock.Now().UnixMilli(), 10),
+		})
+	}
+	return taken
+}
+
+// note writes a receipt. It may come after the deadline that ended the post.
+func (g *Gateway) note(ctx context.Context, id commitments.PageID, what map[string]string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	defer cancel()
+	if err := g.Signer.Note(ctx, id, ledger.Entry{Kind: ledger.KindReceipt, Module: moduleName, Note: what}); err != nil {
+		g.Log.Warn("Receipt is not in the ledger", "slot", uint64(id.Slot), "error", err)
+	}
+}

@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"math/bits"
+	"slices"
+
+	"sidecar/commitments"
+)
+
+// admit says whether draft, made from a view at position seen, may join the page
+// now. It is a pure function, for it runs under the ledger's lock.
+func admit(now commitments.View, seen uint64, d commitments.Draft, limit commitments.Cost, count int) error {
+	if now.Closed {
+		return ErrTooLate.With("slot %d", now.Slot)
+	}
+	if overtaken(now.Page, seen, d.Touches) || slices.ContainsFunc(now.Open, func(p commitments.Page) bool { return overtaken(p, seen, d.Touches) }) {
+		return errOvertaken
+	}
+	sum, constraints := d.Cost, len(d.Constraints)
+	for i := range now.Promises {
+		p := &now.Promises[i]
+		sum.Gas, sum.Blobs, sum.Bytes = add(sum.Gas, p.Cost.Gas), add(sum.Blobs, p.Cost.Blobs), add(sum.Bytes, p.Cost.Bytes)
+		constraints += len(p.Constraints)
+	}
+	switch {
+	case len(now.Promises) >= count || constraints > commitments.MaxConstraints:
+		return ErrFullCount.With("%d promises of %d", len(now.Promises), count)
+	case sum.Gas > limit.Gas:
+		return ErrFullGas.With("gas %d of %d", sum.Gas, limit.Gas)
+	case sum.Blobs > limit.Blobs:
+		return ErrFullBlobs.With("blobs %d of %d", sum.Blobs, limit.Blobs)
+	case sum.Bytes > limit.Bytes:
+		return ErrFullBytes.With("bytes %d of %d", sum.Bytes, limit.Bytes)
+	}
+	return nil
+}
+
+// overtaken says whether a promise made after seen touches one of names.
+func overtaken(p commitments.Page, seen uint64, names []string) bool {
+	return slices.ContainsFunc(p.Promises, func(p commitments.Promise) bool {
+		return p.Seq > seen && slices.ContainsFunc(p.Touches, func(t string) bool { return slices.Contains(names, t) })
+	})
+}
+
+// add is a + b, or the greatest number if that is more.
+func add(a, b uint64) uint64 {
+	sum, carry := bits.Add64(a, b, 0)
+	return sum | -carry
+}

@@ -1,0 +1,58 @@
+package commitments
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+)
+
+// MaxPayload bounds the payload of a request or of a constraint, in bytes.
+const MaxPayload = 1 << 20
+
+// inclusionHead is the length of an inclusion payload without its transaction.
+const inclusionHead = 4 * 32
+
+// EncodeInclusion returns the payload of an inclusion promise:
+// abi(struct{uint64 slot; bytes signed_tx}). signedTx is in EIP-2718 form.
+func EncodeInclusion(slot phase0.Slot, signedTx []byte) []byte {
+	w := make(abiWriter, 0, inclusionHead+len(signedTx)+31)
+	w.number(32)
+	w.number(uint64(slot))
+	w.number(2 * 32)
+	w.bytes(signedTx)
+	return w
+}
+
+// DecodeInclusion reads what EncodeInclusion writes, and nothing else: every
+// offset and padding byte must be the canonical one, so that a payload has one
+// meaning. The transaction aliases payload. Faults: ErrEncoding, ErrJSONPayload.
+func DecodeInclusion(payload []byte) (phase0.Slot, []byte, error) {
+	if len(payload) > 0 && payload[0] == '{' {
+		return 0, nil, ErrJSONPayload
+	}
+	if len(payload) < inclusionHead || len(payload) > MaxPayload || padding(len(payload)) != 0 {
+		return 0, nil, ErrEncoding.With("inclusion payload of %d bytes", len(payload))
+	}
+	var words [4]uint64
+	for i := range words {
+		w := payload[i*32 : i*32+32]
+		if !zero(w[:24]) {
+			return 0, nil, ErrEncoding.With("word %d of the inclusion payload exceeds 64 bits", i)
+		}
+		words[i] = binary.BigEndian.Uint64(w[24:])
+	}
+	rest := payload[inclusionHead:]
+	switch n := words[3]; {
+	case words[0] != 32 || words[2] != 64:
+		return 0, nil, ErrEncoding.With("offsets of the inclusion payload are not canonical")
+	case n > uint64(len(rest)) || len(rest)-int(n) != padding(int(n)): // #nosec G115 -- n is at most len(rest)
+		return 0, nil, ErrEncoding.With("inclusion payload names %d bytes and holds %d", n, len(rest))
+	case !zero(rest[n:]):
+		return 0, nil, ErrEncoding.With("padding of the inclusion payload is not zero")
+	default:
+		return phase0.Slot(words[1]), rest[:n:n], nil
+	}
+}
+
+func zero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }

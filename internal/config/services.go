@@ -1,0 +1,174 @@
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/holiman/uint256"
+)
+
+// Network is a name as a string ("Mainnet", "Holesky", "Sepolia", "Hoodi"), or a
+// table: genesis time and spec file, or the numbers of a custom chain.
+type Network struct {
+	// Name of a public network, in any case.
+	Name string `toml:"-"`
+	// GenesisTime in unix seconds. It is never read from the spec file.
+	GenesisTime int64 `toml:"genesis_time_secs"`
+	// Path of a spec file: JSON of /eth/v1/config/spec, or a YAML configuration.
+	Path string `toml:"path"`
+	// SlotTime of a custom chain, in seconds.
+	SlotTime uint64 `toml:"slot_time_secs"`
+	// SlotTimeMs of a custom chain with slots below a second, instead of SlotTime.
+	SlotTimeMs time.Duration `toml:"slot_time_ms"`
+	// ForkVersion is the genesis fork version of a custom chain: four bytes in hexadecimal.
+	ForkVersion phase0.Version `toml:"genesis_fork_version"`
+	// FuluForkSlot of a custom chain; slots below it are Electra. A multiple of 32.
+	FuluForkSlot uint64 `toml:"fulu_fork_slot"`
+	// ChainID of a custom chain's execution layer: a number, or a decimal or 0x string.
+	ChainID ChainID `toml:"chain_id"`
+}
+
+func (n *Network) setText(text string) error {
+	n.Name = text
+	return nil
+}
+
+// Metrics is the listener for Prometheus and the readiness probe.
+type Metrics struct {
+	// Enabled turns it on. Default true, once the table is there.
+	Enabled bool `toml:"enabled"`
+	// Host is the address to listen on. Default 127.0.0.1.
+	Host netip.Addr `toml:"host"`
+	// StartPort is our port. Default 10000; 0 takes any free one. Commit-Boost
+	// numbers its modules from here too.
+	StartPort uint16 `toml:"start_port"`
+}
+
+func (m *Metrics) setDefaults() { *m = Metrics{Enabled: true, Host: loopback, StartPort: 10000} }
+
+// Logs say where log lines go.
+type Logs struct {
+	// Stdout is on unless turned off.
+	Stdout LogStdout `toml:"stdout"`
+	// File is accepted and not written by this version.
+	File LogFile `toml:"file"`
+}
+
+// LogStdout writes log lines to standard output.
+type LogStdout struct {
+	// Enabled turns it on. Default true.
+	Enabled bool `toml:"enabled"`
+	// Level is "trace", "debug", "info", "warn" or "error". Default "info".
+	Level slog.Level `toml:"level"`
+	// UseJSON writes JSON. Optional: plain on a terminal, JSON elsewhere.
+	UseJSON *bool `toml:"use_json"`
+	// Color marks levels on a terminal. Default true.
+	Color bool `toml:"color"`
+}
+
+// LogFile is Commit-Boost's table for files.
+type LogFile struct {
+	// Enabled turns it on. Default false.
+	Enabled bool `toml:"enabled"`
+	// Level as for stdout. Default "info".
+	Level slog.Level `toml:"level"`
+	// UseJSON writes JSON. Default true.
+	UseJSON bool `toml:"use_json"`
+	// DirPath is the directory. Default "/var/logs/commit-boost".
+	DirPath string `toml:"dir_path"`
+	// MaxFiles is how many are kept. Optional: all.
+	MaxFiles int `toml:"max_files"`
+}
+
+func (l *Logs) setDefaults() {
+	l.Stdout = LogStdout{Enabled: true, Color: true}
+	l.File = LogFile{UseJSON: true, DirPath: "/var/logs/commit-boost"}
+}
+
+// LevelTrace is below slog.LevelDebug.
+const LevelTrace = slog.LevelDebug - 4
+
+// Beacon is the beacon node: duties, genesis, blocks.
+type Beacon struct {
+	// URL of its Beacon API. Required for promises.
+	URL string `toml:"url"`
+}
+
+// Execution is the execution node: accounts, heads.
+type Execution struct {
+	// URL of its JSON-RPC. Required for promises: pbs.rpc_url if missing.
+	URL string `toml:"url"`
+}
+
+// Ledger is the one durable store.
+type Ledger struct {
+	// Path of the file. Default "ledger.db". Never delete, copy back or share it:
+	// it is what keeps us from contradicting ourselves.
+	Path string `toml:"path"`
+}
+
+func (l *Ledger) setDefaults() { l.Path = "ledger.db" }
+
+// Gateway is the Commitments API for searchers.
+type Gateway struct {
+	// Host is the address to listen on. Default 127.0.0.1.
+	Host netip.Addr `toml:"host"`
+	// Port to listen on. Default 18560; 0 takes any free one.
+	Port uint16 `toml:"port"`
+	// Lead is how long before a slot's start its promises close and its
+	// constraints go out. Default 4000 ms. Less leaves builders no time.
+	Lead time.Duration `toml:"lead_ms"`
+	// MaxGasPercent of the block gas limit may be promised per slot. Default 25.
+	MaxGasPercent int `toml:"max_gas_percent"`
+	// MaxCommitments per slot. Default 128.
+	MaxCommitments int `toml:"max_commitments"`
+	// MaxBytes of transactions per slot. Default 1048576.
+	MaxBytes uint64 `toml:"max_bytes"`
+	// MaxBlobs per slot. Default 0: no blob transactions.
+	MaxBlobs uint64 `toml:"max_blobs"`
+	// MinTip is the effective priority fee per gas that a promise costs, in wei.
+	// Default 1 gwei. It reaches the proposer through the winning bid.
+	MinTip uint256.Int `toml:"min_tip_gwei"`
+}
+
+func (g *Gateway) setDefaults() {
+	*g = Gateway{Host: loopback, Port: 18560, Lead: 4 * time.Second, MaxGasPercent: 25, MaxCommitments: 128, MaxBytes: 1 << 20,
+		MinTip: *uint256.NewInt(1e9)}
+}
+
+// Audit judges our blocks against our promises.
+type Audit struct {
+	// AfterSlots is how old a slot is when it is judged. Default 64, two epochs:
+	// younger blocks may still be reorganised away.
+	AfterSlots uint64 `toml:"after_slots"`
+}
+
+func (a *Audit) setDefaults() { a.AfterSlots = 64 }
+
+// Module types.
+const (
+	ModuleCommit    = "commit"    // a process of its own that asks for signatures [Commit-Boost]
+	ModuleInclusion = "inclusion" // built in: inclusion promises
+)
+
+// Module is one commitment module. [Commit-Boost: modules]
+type Module struct {
+	// ID names the module. Required, unique.
+	ID string `toml:"id"`
+	// Type is "commit" for a Commit-Boost module, or "inclusion". Required.
+	Type string `toml:"type"`
+	// SigningID is 32 bytes that set the module's signatures apart. Required, unique.
+	SigningID phase0.Root `toml:"signing_id"`
+	// DockerImage is Commit-Boost's. Accepted and not used.
+	DockerImage string `toml:"docker_image"`
+	// Env is Commit-Boost's. Accepted and not used.
+	Env map[string]string `toml:"env"`
+	// EnvFile is Commit-Boost's. Accepted and not used.
+	EnvFile string `toml:"env_file"`
+	// Config is the module's own table; see DecodeModule. Optional.
+	Config Table `toml:"config"`
+	// Rest is what a "commit" module has beside these keys.
+	Rest Table `toml:",rest"`
+}

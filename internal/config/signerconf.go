@@ -1,0 +1,130 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Signer holds validator keys: exactly one of Local, Remote and Dirk.
+type Signer struct {
+	// DockerImage is Commit-Boost's. Accepted and not used.
+	DockerImage string `toml:"docker_image"`
+	// Host of the Signer API. Default 127.0.0.1. This version does not serve it yet.
+	Host netip.Addr `toml:"host"`
+	// Port of the Signer API. Default 20000.
+	Port uint16 `toml:"port"`
+	// JWTAuthFailLimit is how many failures block a caller. Default 3.
+	JWTAuthFailLimit int `toml:"jwt_auth_fail_limit"`
+	// JWTAuthFailTimeout is how long it stays blocked. Default 300 s.
+	JWTAuthFailTimeout time.Duration `toml:"jwt_auth_fail_timeout_seconds"`
+	// TLS of the Signer API. Optional.
+	TLS TLSMode `toml:"tls_mode"`
+	// ReverseProxy says where a caller's address is found. Optional.
+	ReverseProxy ReverseProxy `toml:"reverse_proxy"`
+
+	// Local reads keys from this machine.
+	Local *Local `toml:"local"`
+	// Remote is a Web3Signer. This version refuses it.
+	Remote *Remote `toml:"remote"`
+	// Dirk is a Dirk cluster. This version refuses it.
+	Dirk *Dirk `toml:"dirk"`
+}
+
+func (s *Signer) setDefaults() {
+	*s = Signer{Host: loopback, Port: 20000, JWTAuthFailLimit: 3, JWTAuthFailTimeout: 300 * time.Second,
+		TLS: TLSMode{Type: "insecure"}, ReverseProxy: ReverseProxy{Type: "none"}}
+}
+
+// TLSMode is the Signer API's TLS.
+type TLSMode struct {
+	// Type is "insecure" or "certificate". Default "insecure".
+	Type string `toml:"type"`
+	// Path is a directory with cert.pem and key.pem. Required for "certificate".
+	Path string `toml:"path"`
+}
+
+// ReverseProxy says which header holds a caller's address.
+type ReverseProxy struct {
+	// Type is "none", "unique" or "rightmost". Default "none".
+	Type string `toml:"type"`
+	// Header that holds the address. Required for the other types.
+	Header string `toml:"header"`
+	// TrustedCount is how many proxies stand before us. Required for "rightmost".
+	TrustedCount int `toml:"trusted_count"`
+}
+
+// Local reads keys and keeps proxies on this machine.
+type Local struct {
+	// Loader finds the validators' keys. Required.
+	Loader KeyLoader `toml:"loader"`
+	// Store keeps proxy keys and delegations. Required for promises: a proxy that
+	// is lost takes its delegation with it.
+	Store KeyStore `toml:"store"`
+}
+
+// Keystore formats.
+const (
+	FormatLighthouse = "lighthouse"
+	FormatTeku       = "teku"
+	FormatLodestar   = "lodestar"
+	FormatNimbus     = "nimbus"
+	FormatPrysm      = "prysm"
+)
+
+// KeyLoader is KeyPath, or KeysPath with SecretsPath and Format.
+type KeyLoader struct {
+	// KeyPath is a file of plain-text secrets, a JSON array. For tests.
+	KeyPath string `toml:"key_path"`
+	// KeysPath is the directory (prysm: the file) of ERC-2335 keystores.
+	KeysPath string `toml:"keys_path"`
+	// SecretsPath is the directory (lodestar, prysm: the file) of passwords.
+	SecretsPath string `toml:"secrets_path"`
+	// Format is "lighthouse", "teku", "lodestar", "nimbus" or "prysm".
+	Format string `toml:"format"`
+}
+
+// KeyStore is ProxyDir, or KeysPath with SecretsPath, or nothing.
+type KeyStore struct {
+	// ProxyDir is a directory of plain-text secrets. For tests.
+	ProxyDir string `toml:"proxy_dir"`
+	// KeysPath is a directory of ERC-2335 keystores.
+	KeysPath string `toml:"keys_path"`
+	// SecretsPath is the directory of their passwords.
+	SecretsPath string `toml:"secrets_path"`
+}
+
+// Remote is a Web3Signer.
+type Remote struct {
+	// URL of the Web3Signer. Required.
+	URL string `toml:"url"`
+}
+
+// Dirk is a Dirk cluster.
+type Dirk struct {
+	// CertPath is our client certificate. Required.
+	CertPath string `toml:"cert_path"`
+	// KeyPath is its key. Required.
+	KeyPath string `toml:"key_path"`
+	// SecretsPath is a directory of account passwords. Required.
+	SecretsPath string `toml:"secrets_path"`
+	// CACertPath is the authority of the server's certificate. Optional.
+	CACertPath string `toml:"ca_cert_path"`
+	// MaxResponseSize of a gRPC answer, in bytes. Default 4 MB.
+	MaxResponseSize uint64 `toml:"max_response_size_bytes"`
+	// Store keeps delegations. Optional.
+	Store KeyStore `toml:"store"`
+	// Hosts of the cluster. At least one.
+	Hosts []DirkHost `toml:"hosts"`
+}
+
+func (d *Dirk) setDefaults() { d.MaxResponseSize = 4 << 20 }
+
+// DirkHost is one server of a Dirk cluster.
+type DirkHost struct {
+	// URL of the server. Required.
+	URL string `toml:"url"`
+	// ServerName in its certificate, if not the URL's host. Optional.
+	ServerName string `toml:"server_name"`
+	// Wallets to load. Required.
+	Wallets []string `toml:"wallets"`
+}

@@ -1,0 +1,156 @@
+package config
+
+import (
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+)
+
+const notServed = "is not served yet; use [signer.local]"
+
+func (k *checker) signer() {
+	s := k.c.Signer
+	if s == nil {
+		k.require(!k.c.Promises(), "signer", "is needed by modules that make promises")
+		return
+	}
+	k.require(s.Remote == nil, "signer.remote", notServed)
+	k.require(s.Dirk == nil, "signer.dirk", notServed)
+	k.require(s.Local != nil || s.Remote != nil || s.Dirk != nil, "signer", "needs [signer.local.loader]")
+	k.require(s.JWTAuthFailLimit >= 0, "signer.jwt_auth_fail_limit", "is negative")
+	k.require(s.JWTAuthFailTimeout > 0, "signer.jwt_auth_fail_timeout_seconds", "is 0")
+	k.require(oneOf(s.TLS.Type, "insecure", "certificate"), "signer.tls_mode.type", "is not insecure or certificate")
+	k.require(s.TLS.Type != "certificate" || s.TLS.Path != "", "signer.tls_mode.path", "is missing")
+	k.require(oneOf(s.ReverseProxy.Type, "none", "unique", "rightmost"), "signer.reverse_proxy.type", "is not none, unique or rightmost")
+	k.require(s.ReverseProxy.Type == "none" || isToken(s.ReverseProxy.Header), "signer.reverse_proxy.header", "is missing")
+	k.require(s.ReverseProxy.Type != "rightmost" || s.ReverseProxy.TrustedCount > 0, "signer.reverse_proxy.trusted_count", "is below 1")
+	if s.Local != nil {
+		k.localSigner(s.Local)
+	}
+}
+
+func (k *checker) localSigner(l *Local) {
+	const loader, store = "signer.local.loader", "signer.local.store"
+	switch {
+	case l.Loader.KeyPath != "":
+		k.require(l.Loader.KeysPath == "" && l.Loader.SecretsPath == "" && l.Loader.Format == "", loader, "has key_path and keys_path; one of them")
+		k.warn(loader+".key_path", "holds secrets in plain text, for tests")
+	case l.Loader.KeysPath == "":
+		k.fail(loader, "needs key_path, or keys_path with secrets_path and format")
+	default:
+		formats := []string{FormatLighthouse, FormatTeku, FormatLodestar, FormatNimbus, FormatPrysm}
+		l.Loader.Format = lower(l.Loader.Format)
+		k.require(l.Loader.SecretsPath != "", loader+".secrets_path", "is missing")
+		k.require(oneOf(l.Loader.Format, formats...), loader+".format", "is not %s", list(formats...))
+	}
+	switch s := l.Store; {
+	case s.ProxyDir != "":
+		k.require(s.KeysPath == "" && s.SecretsPath == "", store, "has proxy_dir and keys_path; one of them")
+		k.warn(store+".proxy_dir", "holds secrets in plain text, for tests")
+	case s.KeysPath != "" || s.SecretsPath != "":
+		k.require(s.KeysPath != "", store+".keys_path", "is missing")
+		k.require(s.SecretsPath != "", store+".secrets_path", "is missing")
+	case k.c.Promises():
+		k.fail(store, "is needed by modules that make promises: a proxy key that is lost cannot be replaced within its delegation")
+	}
+}
+
+// lower makes Commit-Boost's capitalised names ours.
+func lower(s string) string {
+	if s != "" && s[0] >= 'A' && s[0] <= 'Z' {
+		return string(s[0]|0x20) + s[1:]
+	}
+	return s
+}
+
+func (k *checker) modules() {
+	ids := map[string]int{}
+	signing := map[phase0.Root]int{}
+	for i := range k.c.Modules {
+		m, at := &k.c.Modules[i], element("modules", i)
+		k.require(m.ID != "", at+".id", "is missing")
+		k.require(len(m.ID) <= 64, at+".id", "is longer than 64 bytes")
+		if j, twice := ids[m.ID]; twice && m.ID != "" {
+			k.fail(at+".id", "%q is also the id of %s", m.ID, element("modules", j))
+		}
+		ids[m.ID] = i
+		k.require(k.given(at+".signing_id"), at+".signing_id", "is missing: 32 bytes in hexadecimal")
+		k.require(m.SigningID != (phase0.Root{}) || !k.given(at+".signing_id"), at+".signing_id", "is zero")
+		if j, twice := signing[m.SigningID]; twice && m.SigningID != (phase0.Root{}) {
+			k.fail(at+".signing_id", "is also the signing_id of %s", element("modules", j))
+		}
+		signing[m.SigningID] = i
+		switch m.Type {
+		case ModuleInclusion:
+			for _, key := range m.Rest.keys() {
+				k.fail(at+"."+key, "is not a key here; what an inclusion module reads is in [modules.config]")
+			}
+		case ModuleCommit:
+			k.warn(at, "%s waits for the Signer API, which this version does not serve yet", m.ID)
+		case "":
+			k.require(false, at+".type", "is missing: commit or inclusion")
+		default:
+			k.require(false, at+".type", "%.40q is not commit or inclusion", m.Type)
+		}
+	}
+}
+
+func (t Table) keys() []string {
+	if t.n == nil {
+		return nil
+	}
+	return t.n.keys
+}
+
+func (k *checker) services() {
+	c := k.c
+	k.url(c.Beacon.URL, "beacon.url")
+	if c.Execution.URL != c.PBS.RPCURL || k.given("execution.url") {
+		k.url(c.Execution.URL, "execution.url")
+	}
+	k.require(c.Ledger.Path != "", "ledger.path", "is empty")
+	k.require(c.Audit.AfterSlots >= 1 && c.Audit.AfterSlots <= 8192, "audit.after_slots", "is not within 1 to 8192")
+	k.require(c.Logs.File.MaxFiles >= 0, "logs.file.max_files", "is negative")
+	if c.Logs.File.Enabled {
+		k.warn("logs.file.enabled", "this version does not write log files")
+	}
+	if c.Promises() {
+		k.require(c.Beacon.URL != "", "beacon.url", "is needed by modules that make promises")
+		k.require(c.Execution.URL != "", "execution.url", "is needed by modules that make promises")
+		if !k.constraintsRelay() {
+			k.warn("relays", "no relay has constraints = true: every promise is refused for want of a path")
+		}
+		if c.Gateway == nil {
+			k.warn("gateway", "is missing: nobody can ask for promises")
+		}
+	}
+	g := c.Gateway
+	if g == nil {
+		return
+	}
+	k.require(c.Promises(), "gateway", "needs a module that makes promises")
+	k.require(g.Lead > 0 && g.Lead <= maxTimeout, "gateway.lead_ms", "is not within 1 to %d ms", maxTimeout.Milliseconds())
+	if s := c.spec.SlotDuration; s > 0 && g.Lead > 2*s {
+		k.warn("gateway.lead_ms", "is longer than two slots (%d ms)", 2*s.Milliseconds())
+	}
+	k.require(g.MaxGasPercent >= 1 && g.MaxGasPercent <= 100, "gateway.max_gas_percent", "is not within 1 to 100")
+	k.require(g.MaxCommitments >= 1 && g.MaxCommitments <= 1024, "gateway.max_commitments", "is not within 1 to 1024")
+	k.require(g.MaxBytes >= 1 && g.MaxBytes <= 8<<20, "gateway.max_bytes", "is not within 1 to %d", 8<<20)
+	k.require(g.MaxBlobs <= 4096, "gateway.max_blobs", "is above 4096")
+	k.require(g.MinTip.Lt(ether(1)), "gateway.min_tip_gwei", "is an ether or more")
+}
+
+// constraintsRelay says whether any relay takes constraints.
+func (k *checker) constraintsRelay() bool {
+	for _, r := range k.c.Relays {
+		if r.Constraints {
+			return true
+		}
+	}
+	for _, m := range k.c.Muxes {
+		for _, r := range m.Relays {
+			if r.Constraints {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,403 @@
+package httpd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"sidecar/fault"
+)
+
+const (
+	// prefetch is how much of a body fasthttp reads before the handler is
+	// called. Beyond it a body is read only for a route that wants it.
+	prefetch = 8 << 10
+	// trusted is how much memory a Content-Length is given before bytes come.
+	trusted = 1 << 20
+	// overrunGrace is how late a handler may return before it counts as one that
+	// ignores its deadline.
+	overrunGrace = 50 * time.Millisecond
+	// unknown is the route label of what no route took.
+	unknown = "unknown"
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	s     *Server
+	c     *conn
+	route *entry
+	ps    params
+	query []byte
+	allow string // for a 405
+	live  atomic.Pointer[fasthttp.RequestCtx]
+}
+
+func (s *Server) exchange(ctx *fasthttp.RequestCtx) *exchange {
+	c, _ := ctx.Conn().(*conn)
+	x := &exchange{s: s, c: c}
+	x.live.Store(ctx)
+	return x
+}
+
+// handle answers one request.
+func (s *Server) handle(ctx *fasthttp.RequestCtx) {
+	// 1. May it come in, and whose is it? Nothing of the body is needed to tell.
+	x := s.exchange(ctx)
+	err := x.admit(ctx)
+	// 2. Its body, or the end of the connection if it stays unread.
+	var body []byte
+	if err == nil && x.route.MaxBody > 0 {
+		body, err = x.readBody(ctx)
+	} else {
+		x.leaveBody(ctx)
+	}
+	// 3. The handler.
+	received := s.cfg.Clock.Now()
+	var resp Response
+	if err == nil {
+		resp, err = x.call(Request{x.param, x.queryValue, x.header, body, x.c.remote, received})
+	}
+	// 4. The answer.
+	x.live.Store(nil)
+	x.answer(ctx, received, resp, err)
+}
+
+// admit decides everything that the header alone can decide.
+func (x *exchange) admit(ctx *fasthttp.RequestCtx) error {
+	h := &ctx.Request.Header
+	v, err := vet(h)
+	if err != nil {
+		x.hangUp(ctx)
+		return err
+	}
+	if v.close {
+		ctx.SetConnectionClose()
+	}
+	if p := string(h.Protocol()); p != "HTTP/1.1" && p != "HTTP/1.0" {
+		x.hangUp(ctx)
+		return ErrVersion
+	}
+	if v.origin && !x.s.cfg.AllowOrigin {
+		return ErrOrigin
+	}
+	path, query := target(h.RequestURI())
+	end := x.s.router.find(path, &x.ps)
+	if end == nil {
+		return ErrNotFound
+	}
+	route := end.methods[string(h.Method())]
+	if route == nil {
+		x.allow = end.allow
+		return ErrMethod.With("allowed: %s", end.allow)
+	}
+	x.route, x.query = route, query
+	if route.MaxBody == 0 || h.ContentLength() == 0 || h.ContentLength() == -2 {
+		return nil
+	}
+	if h.ContentLength() > route.MaxBody {
+		return ErrBodyTooLarge.With("at most %d bytes", route.MaxBody)
+	}
+	if coding := h.ContentEncoding(); len(coding) > 0 && !is(coding, "identity") {
+		return ErrUnsupported.With("the body is compressed")
+	}
+	return nil
+}
+
+// expect answers Expect: 100-continue before the body is sent. A refusal is
+// written whole here; handle is not called then.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	x := s.exchange(ctx)
+	err := x.admit(ctx)
+	if err == nil {
+		return http.StatusContinue
+	}
+	x.hangUp(ctx)
+	x.answer(ctx, s.cfg.Clock.Now(), Response{}, err)
+	return ctx.Response.StatusCode()
+}
+
+// spellExpect spells the expectation the one way fasthttp knows it.
+// [RFC 9110 §10.1.1: case-insensitive]
+func spellExpect(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	if v := h.Peek("Expect"); len(v) > 0 && is(v, "100-continue") {
+		h.Set("Expect", "100-continue")
+	}
+	return fasthttp.RequestConfig{}
+}
+
+// readBody reads a body into one slice that grows with what has come, not with
+// what was announced. The slice belongs to the connection, so that an answer
+// may alias it.
+func (x *exchange) readBody(ctx *fasthttp.RequestCtx) ([]byte, error) {
+	stream, length, limit := ctx.RequestBodyStream(), ctx.Request.Header.ContentLength(), x.route.MaxBody
+	if stream == nil {
+		return nil, nil
+	}
+	fields := 0 // to see trailer fields, which fasthttp adds to the header
+	if length < 0 {
+		fields = ctx.Request.Header.Len()
+	}
+	buf := x.c.body[:0]
+	if want := min(max(length, 512), trusted); cap(buf) < want {
+		buf = make([]byte, 0, want)
+	}
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(make([]byte, 0, min(2*cap(buf), limit+1)), buf...)
+		}
+		n, err := stream.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case len(buf) > limit:
+			x.hangUp(ctx)
+			return nil, ErrBodyTooLarge.With("at most %d bytes", limit)
+		case err == nil:
+			continue
+		case errors.Is(err, io.EOF) && x.whole(length, len(buf)):
+			if length < 0 && ctx.Request.Header.Len() != fields {
+				x.hangUp(ctx)
+				return nil, ErrMalformed.With("trailer fields are not taken")
+			}
+			x.c.keep(buf)
+			return buf, nil
+		}
+		x.hangUp(ctx)
+		return nil, arrival(err)
+	}
+}
+
+// whole says whether a body that has ended has ended where it should. fasthttp
+// gives the same io.EOF for a last chunk and for a caller who left.
+func (x *exchange) whole(length, n int) bool {
+	if length < 0 {
+		return !x.c.eof
+	}
+	return length == n
+}
+
+// arrival names what went wrong while a request was read.
+func arrival(err error) error {
+	if classify(err) == "timeout" {
+		return ErrSlow
+	}
+	return ErrMalformed.With("the body is broken or ended early")
+}
+
+// leaveBody sees to it that bytes nobody reads are not taken for the next
+// request: what fasthttp has not fetched already ends the connection.
+func (x *exchange) leaveBody(ctx *fasthttp.RequestCtx) {
+	if n := ctx.Request.Header.ContentLength(); n == -1 || n > prefetch {
+		x.hangUp(ctx)
+	}
+}
+
+// hangUp makes this answer the connection's last.
+func (x *exchange) hangUp(ctx *fasthttp.RequestCtx) {
+	ctx.SetConnectionClose()
+	x.c.linger = true
+}
+
+// panicked is the error of a handler that panicked.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+// call runs the handler and encodes its value, both under its deadline and with
+// its panics caught.
+func (x *exchange) call(r Request) (resp Response, err error) {
+	m, name, route := x.s.cfg.Metrics, x.s.cfg.Name, x.route
+	ctx, cancel := context.WithTimeout(x.s.base, route.Timeout)
+	defer cancel()
+	m.begin(name)
+	defer func() {
+		if v := recover(); v != nil {
+			resp, err = Response{}, &panicked{v, debug.Stack()}
+		}
+		took := x.s.cfg.Clock.Now().Sub(r.Received)
+		m.end(name, route.Name, took, took > route.Timeout+overrunGrace)
+	}()
+	resp, err = route.Serve(ctx, r)
+	switch {
+	case err != nil || resp.Value == nil:
+		return resp, named(err)
+	case resp.Status == http.StatusNoContent:
+		return resp, nil
+	}
+	resp.ContentType = mediaJSON
+	if resp.Body, err = json.Marshal(resp.Value); err != nil {
+		err = fmt.Errorf("encode answer of %s: %w", route.Name, err)
+	}
+	return resp, err
+}
+
+// answer fills in the transport's response, counts and logs it.
+func (x *exchange) answer(ctx *fasthttp.RequestCtx, received time.Time, resp Response, err error) {
+	status, level, body, media := resp.Status, x.s.cfg.AccessLevel, resp.Body, resp.ContentType
+	if status == 0 {
+		status = http.StatusOK
+	}
+	if err == nil && (status < 200 || status > 599) {
+		err = fmt.Errorf("handler answered with status %d", status)
+	}
+	out := &ctx.Response
+	x.head(out, received, resp.Header)
+	if err != nil {
+		status, level = statusOf(err)
+		body, media = encodeError(status, err), mediaJSON
+		x.explain(out, err)
+	}
+	out.SetStatusCode(status)
+	if len(body) > 0 && status != http.StatusNoContent && status != http.StatusNotModified {
+		out.Header.SetContentType(media)
+		out.SetBodyRaw(body)
+	}
+	if x.s.draining.Load() {
+		ctx.SetConnectionClose()
+	}
+	x.c.after = resp.After
+	x.record(ctx, level, status, received, err)
+}
+
+// dateLine is the name under which fasthttp lets a Date pass. It drops one set
+// by its plain name, and its own comes from a goroutine that nothing can stop.
+// A canonical key is written as it is, so the line before goes along with it.
+const dateLine = "X-Content-Type-Options: nosniff\r\nDate"
+
+// head sets the header fields that do not depend on the outcome.
+func (x *exchange) head(out *fasthttp.Response, now time.Time, own [][2]string) {
+	var date [32]byte
+	out.Header.SetCanonical([]byte(dateLine), fasthttp.AppendHTTPDate(date[:0], now))
+	for _, h := range x.s.cfg.Headers {
+		out.Header.Set(h[0], h[1])
+	}
+	for _, h := range own {
+		out.Header.Set(h[0], h[1])
+	}
+}
+
+// explain adds the header fields that HTTP wants with some refusals.
+func (x *exchange) explain(out *fasthttp.Response, err error) {
+	f := fault.Of(err)
+	if f == nil {
+		return
+	}
+	switch f.Kind {
+	case fault.Busy:
+		if len(out.Header.Peek("Retry-After")) == 0 {
+			out.Header.Set("Retry-After", "1")
+		}
+	case fault.Unauthorized:
+		out.Header.Set("WWW-Authenticate", "Bearer")
+	case fault.NotAllowed:
+		if x.allow != "" {
+			out.Header.Set("Allow", x.allow)
+		}
+	}
+}
+
+// record counts the answer and writes its log line.
+func (x *exchange) record(ctx *fasthttp.RequestCtx, level slog.Level, status int, received time.Time, err error) {
+	name := unknown
+	if x.route != nil {
+		name = x.route.Name
+	}
+	x.s.cfg.Metrics.answered(x.s.cfg.Name, name, status)
+	if !x.s.log.Enabled(x.s.base, level) {
+		return
+	}
+	took := x.s.cfg.Clock.Now().Sub(received)
+	attrs := []slog.Attr{
+		slog.String("route", name),
+		slog.Int("status", status),
+		slog.Float64("ms", float64(took.Microseconds())/1000),
+		slog.String("req_id", strconv.FormatUint(ctx.ID(), 16)),
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("reason", fault.Code(err)), slog.String("error", err.Error()))
+	}
+	var p *panicked
+	if errors.As(err, &p) {
+		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	}
+	x.s.log.LogAttrs(x.s.base, level, "Request", attrs...)
+}
+
+// unreadable answers a request whose head, or the first bytes of whose body,
+// could not be read. The connection ends with it.
+func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	x := s.exchange(ctx)
+	var small *fasthttp.ErrSmallBuffer
+	var timeout net.Error
+	switch {
+	case x.c.state.Load() == fresh: // nothing came, so there is nothing to answer
+		x.c.cut()
+		return
+	case errors.As(err, &small):
+		err = ErrHeader.With("at most %d bytes", s.cfg.MaxHeader)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		err = ErrSlow
+	default:
+		err = ErrMalformed
+	}
+	ctx.Response.Reset()
+	ctx.Response.Header.SetNoDefaultContentType(true)
+	x.hangUp(ctx)
+	x.answer(ctx, s.cfg.Clock.Now(), Response{}, err)
+}
+
+func (x *exchange) param(name string) string {
+	if x.live.Load() == nil {
+		return ""
+	}
+	for i, n := range x.route.params {
+		if n == name {
+			return string(x.ps[i])
+		}
+	}
+	return ""
+}
+
+func (x *exchange) queryValue(name string) string {
+	ctx := x.live.Load()
+	if ctx == nil || len(x.query) == 0 {
+		return ""
+	}
+	return string(ctx.QueryArgs().Peek(name))
+}
+
+func (x *exchange) header(name string) string {
+	ctx := x.live.Load()
+	if ctx == nil {
+		return ""
+	}
+	lines := ctx.Request.Header.PeekAll(name)
+	switch len(lines) {
+	case 0:
+		return ""
+	case 1:
+		return string(lines[0])
+	}
+	var b strings.Builder
+	for i, l := range lines {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.Write(l)
+	}
+	return b.String()
+}

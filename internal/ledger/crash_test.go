@@ -1,0 +1,265 @@
+package ledger
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"sidecar/commitments"
+)
+
+var errDisk = errors.New("disk error")
+
+// breaks are the two ways a durable step fails: not done, and done but reported as failed.
+var breaks = map[string]func(*bolt.Tx) error{
+	"failed":               func(tx *bolt.Tx) error { return errors.Join(tx.Rollback(), errDisk) },
+	"failed but persisted": func(tx *bolt.Tx) error { return errors.Join(tx.Commit(), errDisk) },
+	"panicked": func(tx *bolt.Tx) error {
+		panic("a page that cannot be")
+	},
+}
+
+// TestCrash_Writer breaks every durable step of the writer each way, and then
+// reopens: what was released is there, what was not may be, and nothing else.
+func TestCrash_Writer(t *testing.T) {
+	ctx := context.Background()
+	id := page(7)
+	stepsOfWriter := map[string]func(l *Ledger, r Receipt) error{
+		"entry": func(l *Ledger, _ Receipt) error {
+			_, err := l.Append(ctx, id, constant(promise(2, "second")))
+			return err
+		},
+		"seal": func(l *Ledger, r Receipt) error { return l.Seal(ctx, r, make([]byte, 96)) },
+		"verdict": func(l *Ledger, _ Receipt) error {
+			_, err := l.Append(ctx, id, constant(verdict(1, commitments.Kept)))
+			return err
+		},
+	}
+	for step, run := range stepsOfWriter {
+		for way, breakIt := range breaks {
+			t.Run(step+" "+way, func(t *testing.T) {
+				l, path := fresh(t)
+				first := must(t, l, id, promise(1, "first"))
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+				l, err := open(path, "holesky", holesky, breakIt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				before := l.Page(id)
+				if err := run(l, first); !errors.Is(err, ErrPoisoned) {
+					t.Fatalf("got %v, want %v", err, ErrPoisoned)
+				}
+				if got := l.Page(id); len(got.Promises) != len(before.Promises) || len(got.Promises[0].Signature) > 0 || len(got.Verdicts) > 0 {
+					t.Errorf("not durable, and shown: %+v", got)
+				}
+				// Poisoned for good: even what would succeed is refused, reads go on.
+				if err := run(l, first); !errors.Is(err, ErrPoisoned) || l.Poisoned() == nil {
+					t.Errorf("after a disk error: got %v, want %v", err, ErrPoisoned)
+				}
+				if _, _, ok := l.Find(hashOf(1)); !ok || l.Len() != 1 {
+					t.Error("a poisoned ledger does not read")
+				}
+				if err := l.Close(); err != nil {
+					t.Errorf("close: %v", err)
+				}
+
+				if _, err := Verify(path); err != nil {
+					t.Fatalf("verify: %v", err)
+				}
+				l = reopen(t, nil, path)
+				persisted := way == "failed but persisted"
+				p := l.Page(id)
+				var done bool
+				switch step {
+				case "entry":
+					done = len(p.Promises) == 2
+				case "seal":
+					done = len(p.Promises[0].Signature) == 96
+				case "verdict":
+					done = len(p.Verdicts) == 1
+				}
+				if done != persisted || p.Promises[0].Seq != first.Seq {
+					t.Errorf("after reopening: done %v, want %v", done, persisted)
+				}
+				if err := run(l, first); err != nil {
+					t.Errorf("again after reopening: %v", err)
+				}
+				if step == "entry" && len(l.Page(id).Promises) != 2 {
+					t.Error("the repeat made a second promise")
+				}
+			})
+		}
+	}
+}
+
+// TestCrash_Create breaks each step of making a ledger: there is a whole one or none.
+func TestCrash_Create(t *testing.T) {
+	cases := map[string]struct {
+		do     func(*steps)
+		exists bool
+	}{
+		"commit failed":            {func(s *steps) { s.commit = breaks["failed"] }, false},
+		"commit persisted":         {func(s *steps) { s.commit = breaks["failed but persisted"] }, false},
+		"publish failed":           {func(s *steps) { s.publish = func(_, _ string) error { return errDisk } }, false},
+		"publish persisted":        {func(s *steps) { s.publish = func(a, b string) error { return errors.Join(os.Link(a, b), errDisk) } }, true},
+		"directory sync failed":    {func(s *steps) { s.syncDir = func(string) error { return errDisk } }, true},
+		"directory sync persisted": {func(s *steps) { s.syncDir = func(d string) error { return errors.Join(syncDir(d), errDisk) } }, true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "ledger.db")
+			do := diskSteps()
+			c.do(&do)
+			if err := create(path, "holesky", holesky, do); !errors.Is(err, errDisk) {
+				t.Fatalf("got %v, want %v", err, errDisk)
+			}
+			l, err := Open(path, "holesky", holesky)
+			if c.exists != (err == nil) || err != nil && !errors.Is(err, ErrMissing) {
+				t.Fatalf("open: %v; want a ledger: %v", err, c.exists)
+			}
+			if err == nil {
+				_ = l.Close()
+				return
+			}
+			if err := Create(path, "holesky", holesky); err != nil {
+				t.Errorf("second try: %v", err)
+			}
+		})
+	}
+}
+
+// TestMain turns the test binary into the victim of TestCrash_Kill.
+func TestMain(m *testing.M) {
+	if path := os.Getenv("LEDGER_VICTIM"); path != "" {
+		if err := victim(path, os.Getenv("LEDGER_ROUND")); err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// victim promises and seals until it is killed, and prints what it released.
+func victim(path, round string) error {
+	l, err := Open(path, "holesky", holesky)
+	if err != nil {
+		return err
+	}
+	fmt.Println("open")
+	lines := make(chan string)
+	for worker := range 4 {
+		go func() {
+			for n := 0; ; n++ {
+				resource := fmt.Sprintf("r/%d/%d", worker, n) // every round fights for the same ones
+				e := promise(n, resource)
+				copy(e.Root[:], round)
+				r, err := l.Append(context.Background(), page(1), constant(e))
+				if errors.Is(err, ErrSlashable) {
+					continue
+				}
+				if err != nil {
+					lines <- "error " + err.Error()
+					return
+				}
+				signature := append(r.Entry.Root[:], make([]byte, 64)...)
+				if err := l.Seal(context.Background(), r, signature); err != nil {
+					lines <- "error " + err.Error()
+					return
+				}
+				lines <- "released " + resource + " " + hex.EncodeToString(r.Entry.Root[:])
+			}
+		}()
+	}
+	for line := range lines {
+		if _, err := fmt.Println(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestCrash_Kill kills a process at random moments. Over all that was ever
+// released, every resource has one root, and every release is in the ledger.
+func TestCrash_Kill(t *testing.T) {
+	rounds := 20
+	if testing.Short() {
+		rounds = 3
+	}
+	l, path := fresh(t)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	released := map[string]string{}
+	for round := range rounds {
+		killOnce(t, path, round, released)
+	}
+	if len(released) == 0 {
+		t.Fatal("nothing was ever released: the test proves nothing")
+	}
+	stored := map[string]Record{}
+	seals := map[uint64]string{}
+	sum, err := Walk(path, func(r Record) error {
+		if r.Entry != nil {
+			stored[r.Entry.Resource] = r
+		} else {
+			seals[r.Seq] = hex.EncodeToString(r.Seal[:32])
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for resource, root := range released {
+		r, ok := stored[resource]
+		if !ok || hex.EncodeToString(r.Entry.Root[:]) != root || seals[r.Seq] != root {
+			t.Errorf("%s was released with root %s and is not in the ledger so", resource, root)
+		}
+	}
+	t.Logf("%d releases, %d entries, %d seals", len(released), sum.Entries, sum.Seals)
+}
+
+func killOnce(t *testing.T, path string, round int, released map[string]string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	child := exec.CommandContext(ctx, os.Args[0])
+	child.Env = append(os.Environ(), "LEDGER_VICTIM="+path, fmt.Sprintf("LEDGER_ROUND=round %d", round))
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		word := strings.Fields(lines.Text())
+		switch {
+		case len(word) == 0:
+		case word[0] == "open":
+			delay := time.Duration(rand.Int64N(int64(80 * time.Millisecond)))
+			defer time.AfterFunc(delay, func() { _ = child.Process.Kill() }).Stop()
+		case word[0] == "released" && len(word) == 3 && len(word[2]) == 64:
+			if root, ok := released[word[1]]; ok && root != word[2] {
+				t.Errorf("%s was released twice, with roots %s and %s", word[1], root, word[2])
+			}
+			released[word[1]] = word[2]
+		case word[0] == "error":
+			t.Errorf("round %d: %s", round, lines.Text())
+		}
+	}
+	_ = child.Wait() // killed
+}

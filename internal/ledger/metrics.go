@@ -1,0 +1,74 @@
+package ledger
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sidecar/chain"
+)
+
+// Metrics measures the writer. A nil *Metrics measures nothing.
+type Metrics struct {
+	commit  prometheus.Histogram
+	records prometheus.Histogram
+	healthy prometheus.Gauge
+}
+
+// NewMetrics registers the ledger's metrics.
+func NewMetrics(r prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sidecar_ledger_commit_seconds", Help: "Time from a batch's first decision until it is on disk.",
+			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5},
+		}),
+		records: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sidecar_ledger_batch_records", Help: "Records made durable by one commit.",
+			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512},
+		}),
+		healthy: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sidecar_ledger_healthy", Help: "1 while the ledger can write; 0 after a disk error, until a restart.",
+		}),
+	}
+	r.MustRegister(m.commit, m.records, m.healthy)
+	return m
+}
+
+// Measure makes the ledger report to m. Call it once, after Open.
+func (l *Ledger) Measure(m *Metrics, clock *chain.Clock) {
+	if m == nil || clock == nil {
+		return
+	}
+	if l.Poisoned() == nil {
+		m.healthy.Set(1)
+	}
+	l.metrics.Store(&meter{m, clock})
+}
+
+// meter is metrics with the clock they need. A nil *meter works.
+type meter struct {
+	*Metrics
+	clock *chain.Clock
+}
+
+func (l *Ledger) meter() *meter { return l.metrics.Load() }
+
+func (m *meter) start() (t time.Time) {
+	if m != nil {
+		t = m.clock.Now()
+	}
+	return t
+}
+
+func (m *meter) committed(started time.Time, records uint64) {
+	if m != nil && !started.IsZero() {
+		m.commit.Observe(m.clock.Now().Sub(started).Seconds())
+		m.Metrics.records.Observe(float64(records))
+	}
+}
+
+func (m *meter) poisoned() {
+	if m != nil {
+		m.healthy.Set(0)
+	}
+}

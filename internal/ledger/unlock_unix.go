@@ -1,0 +1,15 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package ledger
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// unlock closes a file that may still be mapped: the map keeps the file, and so
+// its lock, alive after the descriptor is closed.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close()) // #nosec G115 -- descriptors are small
+}
