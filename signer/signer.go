@@ -1,24 +1,32 @@
 // Package signer owns the only road to a signature. Nothing is signed that is
-// not first on disk, and nothing is on disk that contradicts what is there.
+// not first on disk, and nothing is on disk that contradicts what is there. It
+// holds no keys and keeps no state: keys are a Keystore's, truth is the ledger's.
 package signer
 
 import (
 	"context"
+	"errors"
+	"sync"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/commitments"
 	"sidecar/fault"
+	"sidecar/internal/bls"
 	"sidecar/internal/ledger"
 )
 
 // Faults of this package.
 var (
-	ErrNotAllowed = fault.Define("signer_forbidden", fault.Forbidden, "The policy does not let this module use this key for this purpose.")
-	ErrUnknownKey = fault.Define("unknown_key", fault.NotFound, "The signer holds no such key.")
+	ErrNotAllowed   = fault.Define("signer_forbidden", fault.Forbidden, "The policy does not let this module use this key for this purpose.")
+	ErrUnknownKey   = fault.Define("unknown_key", fault.NotFound, "The signer holds no such key.")
+	ErrIncoherent   = fault.Define("signing_request_incoherent", fault.Invalid, "What is to be signed does not fit its page, its key or its signing root.")
+	ErrBadSignature = fault.Define("own_signature_invalid", fault.Internal, "The key holder answered with a signature that does not verify; nothing was released.")
 )
 
-// Keystore holds private keys, here or elsewhere. Fault: ErrUnknownKey.
+// Keystore holds private keys, here or elsewhere. Sign returns a fault of kind
+// NotFound for a key it does not hold; the signer makes ErrUnknownKey of it.
+// The same key and root always yield the same signature.
 type Keystore interface {
 	Sign(ctx context.Context, key phase0.BLSPubKey, root phase0.Root) (phase0.BLSSignature, error)
 }
@@ -34,17 +42,147 @@ type Book interface {
 	Seal(ctx context.Context, r ledger.Receipt, signature []byte) error
 }
 
-// Signer signs what policy, guard and ledger agree to.
+// Signer signs what policy, guard and ledger agree to. Make it as &Signer{…};
+// its methods may be called from any goroutine.
 type Signer struct {
 	Ledger Book
 	Keys   Keystore
-	Policy Policy
+	Policy Policy // nil allows nothing
+
+	// Root recomputes the signing root of an entry, so that no caller can have
+	// something signed under another object's name. See RootOf. Optional: nil
+	// trusts the caller's root.
+	Root func(ledger.Entry) (phase0.Root, error)
+
+	// Metrics may be nil.
+	Metrics *Metrics
+
+	validated sync.Map // phase0.BLSPubKey → *bls.PublicKey, to verify our own signatures
 }
 
 // Sign is the only road to a signature: decide names what to sign, policy and
 // guard agree, the entry is on disk, the key signs, the signature is on disk.
 // Then, and not before, the caller has it. decide runs under the ledger's lock.
-// Faults: decide's, ErrNotAllowed, ErrUnknownKey, ledger.ErrSlashable, ledger.ErrPoisoned.
+//
+// The same resource with the same root again yields the stored signature. If
+// the key or the disk fails after the entry stands, the entry stays and counts
+// as promised; asking again signs it. The signer names the resources of
+// delegations and constraints itself; decide names those of commitments.
+//
+// Faults: decide's, ErrNotAllowed, ErrIncoherent, ErrUnknownKey,
+// ErrBadSignature, ledger.ErrSlashable, ledger.ErrPageClosed, ledger.ErrPoisoned.
 func (s *Signer) Sign(ctx context.Context, id commitments.PageID, decide func(commitments.View) (ledger.Entry, error)) (ledger.Receipt, error) {
-	panic("stub")
+	r, err := s.sign(ctx, id, decide)
+	s.Metrics.signed(r.Entry.Kind, err)
+	if err != nil {
+		return ledger.Receipt{}, err
+	}
+	return r, nil
+}
+
+// sign also returns the receipt of an entry that stands but could not be signed.
+func (s *Signer) sign(ctx context.Context, id commitments.PageID, decide func(commitments.View) (ledger.Entry, error)) (ledger.Receipt, error) {
+	// 1. Decide, policy, guard, under the ledger's lock; then the entry is on disk.
+	// A crash up to here: nobody has a signature, and nobody can tell.
+	r, err := s.Ledger.Append(ctx, id, func(v commitments.View) (ledger.Entry, error) {
+		e, err := decide(v)
+		if err != nil {
+			return e, err
+		}
+		return s.agree(v, e)
+	})
+	if err != nil {
+		return r, err
+	}
+	// 2. Signed before: the same bytes again.
+	if len(r.Signature) > 0 {
+		return r, nil
+	}
+	// 3. The key signs. A crash or an error from here on: the entry is a promise
+	// without ink, which every reader of the page honours, and a repeat signs it.
+	signature, err := s.ink(ctx, r.Entry.Key, r.Entry.Root)
+	if err != nil {
+		return r, err
+	}
+	// 4. The signature is on disk before anyone has it.
+	if err := s.Ledger.Seal(ctx, r, signature[:]); err != nil {
+		return r, err
+	}
+	r.Signature = signature[:]
+	return r, nil
+}
+
+// Note writes what nobody signs: that a page is closed, a header was served, a
+// relay answered, a promise was judged. Closing a page twice is no error.
+// Faults: ErrIncoherent, ledger.ErrPoisoned.
+func (s *Signer) Note(ctx context.Context, id commitments.PageID, e ledger.Entry) error {
+	if e.Kind.Signed() || e.Key != (phase0.BLSPubKey{}) || e.Root != (phase0.Root{}) {
+		return ErrIncoherent.With("%s is not a note", e.Kind)
+	}
+	if name := resource(id, e); name != "" {
+		e.Resource = name
+	}
+	_, err := s.Ledger.Append(ctx, id, func(commitments.View) (ledger.Entry, error) { return e, nil })
+	return err
+}
+
+// agree is what stands between a decision and the disk.
+func (s *Signer) agree(v commitments.View, e ledger.Entry) (ledger.Entry, error) {
+	if s.Policy == nil || !s.Policy.Allows(e.Module, e.Kind, e.Key) {
+		return e, ErrNotAllowed.With("module %.64q, %s", e.Module, e.Kind)
+	}
+	if name := resource(v.PageID, e); name != "" {
+		e.Resource = name
+	}
+	if err := guard(v, e); err != nil {
+		return e, err
+	}
+	if s.Root != nil {
+		want, err := s.Root(e)
+		if err != nil {
+			return e, ErrIncoherent.Wrap(err)
+		}
+		if want != e.Root {
+			return e, ErrIncoherent.With("the signing root is not that of the %s", e.Kind)
+		}
+	}
+	return e, nil
+}
+
+// ink has the key sign, and verifies what comes back: a faulty holder or a bit
+// that flipped must not leave a wrong signature in the ledger for good.
+func (s *Signer) ink(ctx context.Context, key phase0.BLSPubKey, root phase0.Root) (sig phase0.BLSSignature, err error) {
+	if s.Keys == nil {
+		return sig, ErrUnknownKey.With("%#x", key[:])
+	}
+	sig, err = s.Keys.Sign(ctx, key, root)
+	if f := fault.Of(err); f != nil && f.Kind == fault.NotFound && !errors.Is(err, ErrUnknownKey) {
+		return sig, ErrUnknownKey.Wrap(err)
+	}
+	if err != nil {
+		return sig, err
+	}
+	public, err := s.public(key)
+	if err != nil {
+		return sig, err
+	}
+	if !public.Verify(root, sig) {
+		return sig, ErrBadSignature.With("key %#x", key[:])
+	}
+	return sig, nil
+}
+
+// public validates a key of ours once.
+func (s *Signer) public(key phase0.BLSPubKey) (*bls.PublicKey, error) {
+	if known, ok := s.validated.Load(key); ok {
+		if public, ok := known.(*bls.PublicKey); ok {
+			return public, nil
+		}
+	}
+	public, err := bls.ParsePublicKey(key)
+	if err != nil {
+		return nil, ErrBadSignature.Wrap(err)
+	}
+	s.validated.Store(key, public)
+	return public, nil
 }

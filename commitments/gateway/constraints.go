@@ -128,7 +128,7 @@ func (g *Gateway) seal(ctx context.Context, id commitments.PageID) (commitments.
 		switch {
 		case err == nil:
 			return commitments.SignedConstraints{
-				Message: *e.Constraints, Nonce: e.Nonce, SigningID: e.SigningID, Signature: phase0.BLSSignature(r.Signature),
+				Message: *e.Constraints, Nonce: e.Nonce, SigningID: e.SigningID, Signature: blsSignature(r),
 			}, nil
 		case errors.Is(err, errOvertaken):
 			if e, err = g.constraintsEntry(page); err != nil {

@@ -26,21 +26,28 @@ func (g *Gateway) delegate(ctx context.Context, id commitments.PageID) (phase0.B
 	if d := g.Views.Page(id).Delegation; d != nil {
 		return d.Message.Delegate, nil // that of the time; the configured key may be another by now
 	}
-	flight := g.flights.DoChan(fmt.Sprintf("%d/%x", id.Slot, id.Proposer[:]), func() (any, error) {
-		// The flight outlives the caller who began it, for others wait for it.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
-		defer cancel()
-		return g.makeDelegation(ctx, id)
-	})
+	type made struct {
+		key phase0.BLSPubKey
+		err error
+	}
+	answer := make(chan made, 1)
+	// The flight outlives the caller who began it, for others wait for it.
+	if !g.spawn(func(work context.Context) {
+		v, err, _ := g.flights.Do(fmt.Sprintf("%d/%x", id.Slot, id.Proposer[:]), func() (any, error) {
+			work, cancel := context.WithTimeout(work, requestTimeout)
+			defer cancel()
+			return g.makeDelegation(work, id)
+		})
+		key, _ := v.(phase0.BLSPubKey)
+		answer <- made{key, err}
+	}) {
+		return phase0.BLSPubKey{}, ErrDraining
+	}
 	select {
 	case <-ctx.Done():
 		return phase0.BLSPubKey{}, ctx.Err()
-	case r := <-flight:
-		if r.Err != nil {
-			return phase0.BLSPubKey{}, r.Err
-		}
-		key, _ := r.Val.(phase0.BLSPubKey)
-		return key, nil
+	case m := <-answer:
+		return m.key, m.err
 	}
 }
 
@@ -66,7 +73,7 @@ func (g *Gateway) makeDelegation(ctx context.Context, id commitments.PageID) (ph
 	if err != nil {
 		return phase0.BLSPubKey{}, err
 	}
-	d := commitments.SignedDelegation{Message: msg, Nonce: nonce, SigningID: g.SigningID, Signature: phase0.BLSSignature(r.Signature)}
+	d := commitments.SignedDelegation{Message: msg, Nonce: nonce, SigningID: g.SigningID, Signature: blsSignature(r)}
 	g.spawn(func(ctx context.Context) { g.postDelegation(ctx, d) })
 	return msg.Delegate, nil
 }
@@ -91,6 +98,12 @@ func (g *Gateway) postDelegation(ctx context.Context, d commitments.SignedDelega
 	for range relays {
 		<-done
 	}
+}
+
+// blsSignature is the signature of a receipt as an array.
+func blsSignature(r ledger.Receipt) (s phase0.BLSSignature) {
+	copy(s[:], r.Signature)
+	return s
 }
 
 // enforcers are the relays that are configured to honour constraints.

@@ -29,23 +29,31 @@ import (
 
 // Faults of this package.
 var (
-	ErrNotOurs     = fault.Define("not_our_slot", fault.Rejected, "None of our validators proposes in a slot this request can use.")
-	ErrTooLate     = fault.Define("too_late", fault.Rejected, "The slot no longer takes commitments.")
-	ErrTooEarly    = fault.Define("too_early", fault.Rejected, "The slot is too far ahead to take commitments.")
-	ErrNoPath      = fault.Define("no_path", fault.Rejected, "No relay at hand honours the constraints that would keep this promise.")
-	ErrFullGas     = fault.Define("slot_full_gas", fault.Rejected, "The slot has no gas left for this request.")
-	ErrFullBlobs   = fault.Define("slot_full_blobs", fault.Rejected, "The slot has no blobs left for this request.")
-	ErrFullBytes   = fault.Define("slot_full_bytes", fault.Rejected, "The slot has no bytes left for this request.")
-	ErrFullCount   = fault.Define("slot_full_count", fault.Rejected, "The slot holds as many promises as it may.")
-	ErrUnserved    = fault.Define("commitment_type_unserved", fault.Invalid, "No module serves this commitment type.")
-	ErrNoPromise   = fault.Define("commitment_not_found", fault.NotFound, "No promise answers this request hash.")
-	ErrDraft       = fault.Define("module_draft_invalid", fault.Internal, "A module drafted a commitment that does not answer its request.")
-	ErrBusy        = fault.Define("gateway_busy", fault.Busy, "The gateway works on as many requests as it may.")
-	ErrDraining    = fault.Define("draining", fault.Unavailable, "The gateway is shutting down and makes no new promises.")
-	errOvertaken   = errors.New("overtaken")       // ask the module again
-	errNoPromises  = errors.New("nothing to send") // the page promises nothing
-	moduleName     = "gateway"                     // who signs delegations and constraints, for policy
-	requestTimeout = 2 * time.Second               // of one API call
+	ErrNotOurs   = fault.Define("not_our_slot", fault.Rejected, "None of our validators proposes in a slot this request can use.")
+	ErrTooLate   = fault.Define("too_late", fault.Rejected, "The slot no longer takes commitments.")
+	ErrTooEarly  = fault.Define("too_early", fault.Rejected, "The slot is too far ahead to take commitments.")
+	ErrNoPath    = fault.Define("no_path", fault.Rejected, "No relay at hand honours the constraints that would keep this promise.")
+	ErrFullGas   = fault.Define("slot_full_gas", fault.Rejected, "The slot has no gas left for this request.")
+	ErrFullBlobs = fault.Define("slot_full_blobs", fault.Rejected, "The slot has no blobs left for this request.")
+	ErrFullBytes = fault.Define("slot_full_bytes", fault.Rejected, "The slot has no bytes left for this request.")
+	ErrFullCount = fault.Define("slot_full_count", fault.Rejected, "The slot holds as many promises as it may.")
+	ErrUnserved  = fault.Define("commitment_type_unserved", fault.Invalid, "No module serves this commitment type.")
+	ErrNoPromise = fault.Define("commitment_not_found", fault.NotFound, "No promise answers this request hash.")
+	ErrDraft     = fault.Define("module_draft_invalid", fault.Internal, "A module drafted a commitment that does not answer its request.")
+	ErrBusy      = fault.Define("gateway_busy", fault.Busy, "The gateway works on as many requests as it may.")
+	ErrDraining  = fault.Define("draining", fault.Unavailable, "The gateway is shutting down and makes no new promises.")
+)
+
+// What a decision under the lock says to this package, and to no one else.
+var (
+	errOvertaken  = errors.New("overtaken")       // ask the module again
+	errNoPromises = errors.New("nothing to send") // the page promises nothing
+)
+
+const (
+	moduleName     = "gateway"       // who signs delegations and constraints, for policy
+	requestTimeout = 2 * time.Second // of one API call
+	farthest       = 8192            // bounds MaxSlotsAhead
 )
 
 // What the gateway needs, and nothing more.
@@ -143,6 +151,7 @@ func New(c Config) (*Gateway, error) {
 	if c.MaxSlotsAhead == 0 {
 		c.MaxSlotsAhead = 64
 	}
+	c.MaxSlotsAhead = min(c.MaxSlotsAhead, farthest)
 	if c.MaxCount <= 0 {
 		c.MaxCount = 128
 	}
@@ -157,6 +166,7 @@ func New(c Config) (*Gateway, error) {
 		slots: make(chan struct{}, c.MaxRequests), sending: map[commitments.PageID]bool{},
 	}
 	g.work, g.cancel = context.WithCancel(context.Background())
+	g.paths.spawn = g.spawn
 	return g, nil
 }
 
@@ -164,13 +174,16 @@ func New(c Config) (*Gateway, error) {
 // constraints still sent until Run ends.
 func (g *Gateway) Drain() { g.draining.Store(true) }
 
-// spawn runs f in the background. Run waits for it.
-func (g *Gateway) spawn(f func(ctx context.Context)) {
+// spawn runs f in the background. Run waits for it. It returns false, and does
+// nothing, once Run has ended.
+func (g *Gateway) spawn(f func(ctx context.Context)) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.stopped {
-		g.wg.Go(func() { f(g.work) })
+	if g.stopped {
+		return false
 	}
+	g.wg.Go(func() { f(g.work) })
+	return true
 }
 
 // stop ends what spawn began, and waits for it.

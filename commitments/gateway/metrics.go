@@ -35,7 +35,7 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		}),
 		posts: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "sidecar_constraints_posts_total", Help: "Delegations and constraints handed to relays, by result after all retries.",
-		}, []string{"what", "relay", "result"}),
+		}, []string{"kind", "relay", "result"}),
 		pages: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "sidecar_constraints_pages_total", Help: "Pages with promises: taken by a relay, untaken, unsigned, or late after a restart.",
 		}, []string{"outcome"}),
@@ -63,7 +63,7 @@ func (m *Metrics) redraft() {
 	}
 }
 
-func (m *Metrics) post(what, relay string, err error) {
+func (m *Metrics) post(kind, relay string, err error) {
 	if m == nil {
 		return
 	}
@@ -71,7 +71,7 @@ func (m *Metrics) post(what, relay string, err error) {
 	if err != nil {
 		result = "error"
 	}
-	m.posts.WithLabelValues(what, relay, result).Inc()
+	m.posts.WithLabelValues(kind, relay, result).Inc()
 }
 
 func (m *Metrics) page(outcome string) {

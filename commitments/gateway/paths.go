@@ -21,6 +21,7 @@ const (
 type paths struct {
 	clock  *chain.Clock
 	every  time.Duration // between two probes by Run
+	spawn  func(func(context.Context)) bool
 	flight singleflight.Group
 
 	mu    sync.Mutex
@@ -54,8 +55,10 @@ func (p *paths) exist(ctx context.Context, relays []Relay, types []uint64) bool 
 		}
 	}
 	found := make(chan bool, len(ask))
-	for _, r := range ask {
-		go func() { found <- covers(p.probe(ctx, r), types) }() // ends within probeTimeout
+	for _, r := range ask { // a probe outlives the caller who began it: its answer serves the next
+		if !p.spawn(func(ctx context.Context) { found <- covers(p.probe(ctx, r), types) }) {
+			return false
+		}
 	}
 	for range ask {
 		select {
@@ -85,7 +88,7 @@ func (p *paths) cached(name string) (capability, bool) {
 // probe asks one relay; callers at the same time share the question.
 func (p *paths) probe(ctx context.Context, r Relay) capability {
 	v, _, _ := p.flight.Do(r.Name(), func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 		defer cancel()
 		types, err := r.Capabilities(ctx)
 		c := capability{types, p.clock.Now(), err == nil}

@@ -34,6 +34,7 @@ func (k *checker) env(name, format string, args ...any) {
 // require checks a condition on a key that was decoded well.
 func (k *checker) require(ok bool, key, format string, args ...any) {
 	if !ok && !k.bad[key] {
+		k.bad[key] = true
 		k.fail(key, format, args...)
 	}
 }

@@ -37,6 +37,8 @@ type node struct {
 	keys  []string         // of tables, in order
 	table map[string]*node // of tables
 	items []*node          // of arrays
+
+	header bool // a table with a [header] of its own
 }
 
 // parseTree reads a TOML document. Only the first syntax error is reported: what
@@ -47,34 +49,18 @@ func parseTree(file string, data []byte) (*node, error) {
 	}
 	// The library's decoder checks what its parser does not: duplicate keys,
 	// tables defined twice, numbers.
-	if err := toml.Unmarshal(data, new(map[string]any)); err != nil {
-		var at *toml.DecodeError
-		if errors.As(err, &at) {
-			line, column := at.Position()
-			return nil, Errors{{File: file, Line: line, Message: fmt.Sprintf("column %d: %s", column, trimPrefix(at.Error()))}}
-		}
-		return nil, Errors{{File: file, Message: trimPrefix(err.Error())}}
+	invalid := toml.Unmarshal(data, new(map[string]any))
+	var at *toml.DecodeError
+	if errors.As(invalid, &at) {
+		line, column := at.Position()
+		return nil, Errors{{File: file, Line: line, Message: fmt.Sprintf("column %d: %s", column, trimPrefix(at.Error()))}}
 	}
 	b := builder{data: data, root: newTable(1)}
-	b.parser.Reset(data)
-	at := b.root
-	for b.parser.NextExpression() {
-		var err error
-		e := b.parser.Expression()
-		switch e.Kind {
-		case unstable.Table:
-			at, err = b.enter(e, false)
-		case unstable.ArrayTable:
-			at, err = b.enter(e, true)
-		case unstable.KeyValue:
-			err = b.set(at, e)
-		}
-		if err != nil {
-			return nil, Errors{{File: file, Line: b.line(b.lastKey), Message: err.Error()}}
-		}
+	if err := b.build(); err != nil {
+		return nil, Errors{{File: file, Line: b.line(b.lastKey), Message: err.Error()}}
 	}
-	if err := b.parser.Error(); err != nil {
-		return nil, Errors{{File: file, Message: trimPrefix(err.Error())}}
+	if invalid != nil {
+		return nil, Errors{{File: file, Message: trimPrefix(invalid.Error())}}
 	}
 	return b.root, nil
 }
@@ -97,6 +83,26 @@ type builder struct {
 	lastKey uint32 // offset
 	offset  uint32 // up to which newlines are counted
 	count   int    // newlines before offset
+}
+
+// build makes the tree. The first error is at lastKey.
+func (b *builder) build() (err error) {
+	at := b.root
+	b.parser.Reset(b.data)
+	for err == nil && b.parser.NextExpression() {
+		switch e := b.parser.Expression(); e.Kind {
+		case unstable.Table:
+			at, err = b.enter(e, false)
+		case unstable.ArrayTable:
+			at, err = b.enter(e, true)
+		case unstable.KeyValue:
+			err = b.set(at, e)
+		}
+	}
+	if err == nil && b.parser.Error() != nil {
+		err = errors.New(trimPrefix(b.parser.Error().Error()))
+	}
+	return err
 }
 
 // line of an offset. Offsets mostly ascend, so that newlines are counted once.
@@ -131,9 +137,12 @@ func (b *builder) enter(e *unstable.Node, array bool) (*node, error) {
 		case next == nil:
 			next = newTable(line)
 			at.put(key, next)
+		case last && next.header:
+			return nil, fmt.Errorf("[%s] is here twice, first on line %d", key, next.line)
 		case last:
 			next.line = line // the header, not a table below it that came first
 		}
+		next.header = next.header || last && !array
 		if next.kind == kindArray && len(next.items) > 0 {
 			next = next.items[len(next.items)-1]
 		}
@@ -153,6 +162,9 @@ func (b *builder) set(at *node, e *unstable.Node) error {
 		b.lastKey = k.Raw.Offset
 		key := string(k.Data)
 		line = b.line(k.Raw.Offset)
+		if first := at.table[key]; first != nil && it.IsLast() {
+			return fmt.Errorf("%s is here twice, first on line %d", key, first.line)
+		}
 		if it.IsLast() {
 			v, err := b.value(e.Value(), line)
 			if err != nil {

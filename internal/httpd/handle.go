@@ -354,8 +354,6 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	default:
 		err = ErrMalformed
 	}
-	ctx.Response.Reset()
-	ctx.Response.Header.SetNoDefaultContentType(true)
 	x.hangUp(ctx)
 	x.answer(ctx, s.cfg.Clock.Now(), Response{}, err)
 }

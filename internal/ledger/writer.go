@@ -141,7 +141,7 @@ func (l *Ledger) write(batch []*request) error {
 	if err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
-	w := &writing{buckets: t, next: l.next, before: t.head, touched: map[commitments.PageID]bool{}}
+	w := &writing{buckets: t, next: l.next, before: t.head, touched: map[commitments.PageID]bool{}, copied: map[commitments.PageID]bool{}}
 	// Seals first: they copy the promises of their page, once per batch, before
 	// any decide has seen them.
 	for _, r := range batch {
@@ -197,6 +197,7 @@ type writing struct {
 	next    *book
 	before  head
 	touched map[commitments.PageID]bool
+	copied  map[commitments.PageID]bool // whose promises nobody else has seen
 }
 
 // append decides, and links the entry to the chain.
@@ -299,7 +300,8 @@ func (w *writing) putNewSeal(stored Receipt, at spot, signature []byte) error {
 	if err := w.putSeal(stored.Seq, at, body); err != nil {
 		return err
 	}
-	w.next.set(withSeal(w.next.latest(stored.Page), stored.Seq, &stored.Entry, signature, w.touched[stored.Page]))
+	w.next.set(withSeal(w.next.latest(stored.Page), stored.Seq, &stored.Entry, signature, w.copied[stored.Page]))
+	w.copied[stored.Page] = w.copied[stored.Page] || stored.Entry.Kind == KindCommitment
 	w.next.records = w.head.Records
 	w.touched[stored.Page] = true
 	return nil

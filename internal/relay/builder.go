@@ -58,15 +58,9 @@ func (c *Client) SubmitV1(ctx context.Context, b *wire.BlindedBlock, userAgent s
 	err = c.submit(ctx, b, func(ctx context.Context, enc wire.Encoding, body []byte) (int, error) {
 		t := c.newBlock(ctx, endBlockV1, pathBlocksV1, b, enc, body, userAgent)
 		defer t.release()
-		t.limit = payloadLimit
+		t.limit, t.only = payloadLimit, fasthttp.StatusOK
 		t.req.Header.Set(fasthttp.HeaderAccept, acceptAny)
-		err := c.runChecked(ctx, t, func(err error) error {
-			if err != nil {
-				return err
-			}
-			if t.status != fasthttp.StatusOK {
-				return ErrStatus.With("%d, want 200", t.status)
-			}
+		err := c.run(ctx, t, func() error {
 			enc, err := c.content(t, b.Fork)
 			if err != nil {
 				return err

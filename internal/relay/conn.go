@@ -1,9 +1,9 @@
 package relay
 
 import (
-	"errors"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -26,6 +26,7 @@ type dialer struct {
 	target       target
 	tls          *tls.Config
 	allowPrivate bool
+	connect      func(context.Context) (net.Conn, error) // dialTCP
 }
 
 // conn is one connection. One try uses it at a time.
@@ -54,7 +55,7 @@ func (c *conn) drop() { _ = c.raw.Close() }
 // tells an onlooker how far it has come. Faults: ErrConnect, ErrPrivate, ErrTLS.
 func (d dialer) dial(ctx context.Context, phase *atomic.Uint32) (*conn, error) {
 	phase.Store(dialling)
-	raw, err := d.dialTCP(ctx)
+	raw, err := d.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +75,7 @@ func (d dialer) dial(ctx context.Context, phase *atomic.Uint32) (*conn, error) {
 	return &conn{Conn: secure, raw: raw}, nil
 }
 
-// dialTCP is the part of dial below TLS, which the header stream shares.
+// dialTCP connects to the relay's address. Faults: ErrConnect, ErrPrivate.
 func (d dialer) dialTCP(ctx context.Context) (net.Conn, error) {
 	nd := net.Dialer{KeepAlive: 15 * time.Second}
 	if !d.allowPrivate {
@@ -117,7 +118,10 @@ type pool struct {
 	closed bool
 }
 
-func newPool(d dialer, clock *chain.Clock) *pool { return &pool{dialer: d, clock: clock} }
+func newPool(d dialer, clock *chain.Clock) *pool {
+	d.connect = d.dialTCP
+	return &pool{dialer: d, clock: clock}
+}
 
 // get returns an idle connection that the relay has neither closed nor written
 // to, or nil.

@@ -46,6 +46,7 @@ func (b *buffers) writer(c *conn) *bufio.Writer {
 type try struct {
 	endpoint string
 	limit    int  // of the body, in bytes
+	only     int  // the one status of success, if not 0
 	bodyless bool // success is in the status alone: the body is not waited for
 	insist   bool // may be sent again although the relay may have read it: idempotent there
 
@@ -110,12 +111,13 @@ func (c *Client) exchange(ctx context.Context, cn *conn, t *try) (err error, una
 	r := c.buf.reader(cn)
 	clean, err := t.receive(r, cn)
 	c.buf.readers.Put(r)
+	unanswered = cn.in == 0
 	if clean && sendErr == nil {
-		c.pool.put(cn)
+		c.pool.put(cn) // no longer ours
 	} else {
 		cn.drop()
 	}
-	return err, cn.in == 0
+	return err, unanswered
 }
 
 // receive reads the answer. clean: the connection stands right after it.
@@ -134,7 +136,7 @@ func (t *try) receive(r *bufio.Reader, cn *conn) (clean bool, err error) {
 	h := &t.resp.Header
 	length := h.ContentLength() // -1: chunked, -2: up to the end
 	switch {
-	case t.status == 204 || t.bodyless && t.status < 300:
+	case t.status == 204 && t.only == 0 || t.bodyless && t.status < 300:
 		return t.skim(r), nil
 	case t.status >= 600:
 		return false, ErrProtocol.With("status %d", t.status)
@@ -144,6 +146,8 @@ func (t *try) receive(r *bufio.Reader, cn *conn) (clean bool, err error) {
 		return t.skim(r), Err4xx.With("%d %s", t.status, t.excerpt())
 	case t.status >= 300:
 		return false, ErrRedirect.With("%d", t.status)
+	case t.only != 0 && t.status != t.only:
+		return false, ErrStatus.With("%d, want %d", t.status, t.only)
 	case len(h.ContentEncoding()) > 0 && !bytes.EqualFold(h.ContentEncoding(), []byte("identity")):
 		return false, ErrEncoding.With("%s", clip(string(h.ContentEncoding()), 20))
 	case length > t.limit:
@@ -187,15 +191,27 @@ func (t *try) head(r *bufio.Reader, cn *conn) error {
 	if !bytes.HasPrefix(raw, []byte("HTTP/1.")) {
 		return ErrProtocol.With("no HTTP/1 status line")
 	}
+	if twoLengths(raw) {
+		return ErrProtocol.With("both a length and chunks")
+	}
 	if err := t.resp.Header.Read(r); err != nil {
 		return readFault(err, nil, false)
 	}
 	t.status = t.resp.StatusCode()
-	// Both lengths at once is how requests are smuggled. [RFC 9112 6.3]
-	if t.resp.Header.ContentLength() == -1 && bytes.Contains(bytes.ToLower(raw), []byte("\ncontent-length")) {
-		return ErrProtocol.With("two lengths")
-	}
 	return nil
+}
+
+// twoLengths says whether a header gives the body's length in both ways, which
+// two readers may read differently. [RFC 9112 6.3]
+func twoLengths(header []byte) bool {
+	var length, coding bool
+	for line := range bytes.SplitSeq(header, []byte{'\n'}) {
+		name, _, _ := bytes.Cut(line, []byte{':'})
+		name = bytes.TrimSpace(name)
+		length = length || bytes.EqualFold(name, []byte("Content-Length"))
+		coding = coding || bytes.EqualFold(name, []byte("Transfer-Encoding"))
+	}
+	return length && coding
 }
 
 // skim takes the body of an answer whose status said all, if it is here

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -79,7 +78,7 @@ func isReset(err error) bool {
 // readFault names why reading a head or a body failed. socket is what the
 // connection itself last reported, which fasthttp's errors may hide.
 func readFault(err, socket error, inBody bool) error {
-	var alert tls.AlertError
+	var alert *net.OpError
 	switch {
 	case errors.Is(err, fasthttp.ErrBodyTooLarge):
 		return ErrBodyLarge
@@ -87,7 +86,7 @@ func readFault(err, socket error, inBody bool) error {
 		return ErrProtocol.With("%s", clip(err.Error(), 120))
 	case isTimeout(socket):
 		return ErrTimeout
-	case errors.As(socket, &alert): // TLS 1.3 refuses a client after its handshake
+	case errors.As(socket, &alert) && alert.Op == "remote error": // TLS 1.3 refuses a client after its handshake
 		return ErrTLS.Wrap(socket)
 	case inBody && (errors.Is(socket, io.EOF) || errors.Is(socket, io.ErrUnexpectedEOF)):
 		return ErrShortBody
@@ -106,7 +105,7 @@ func decodeFault(err error) error {
 	return ErrDecode.Wrap(err)
 }
 
-// clip shortens and quotes text that came from a relay, for logs.
+// clip makes text that came from outside short and printable, for logs and headers.
 func clip(s string, n int) string {
 	if len(s) > n {
 		s = s[:n]

@@ -79,8 +79,10 @@ type Client struct {
 	target target
 	agent  string
 	extra  [][2]string // configured headers, ascending by name
-	pool   *pool
-	buf    buffers
+	// lastAgent is a User-Agent that came in and the one that went out for it.
+	lastAgent atomic.Pointer[[2]string]
+	pool      *pool
+	buf       buffers
 
 	// Until when (unix nanoseconds) SSZ is not sent, or not asked for, because
 	// the relay refused it.
@@ -88,7 +90,7 @@ type Client struct {
 
 	life   sync.Mutex // guards closed and the first Add to work
 	closed bool
-	work   sync.WaitGroup // tries that outlived their call
+	work   sync.WaitGroup // calls, and tries that outlived theirs
 }
 
 // New checks cfg and makes a client; it does not dial. Faults: ErrURL, ErrConfig.
@@ -121,8 +123,9 @@ func (c *Client) Pubkey() phase0.BLSPubKey { return c.target.pubkey }
 // HonoursConstraints says whether the relay is configured for the Constraints API.
 func (c *Client) HonoursConstraints() bool { return c.cfg.Constraints }
 
-// Close drops idle connections and waits for tries that outlived their call;
-// each ends by the deadline of that call. Calls after Close fail with ErrClosed.
+// Close drops idle connections and waits for calls that are under way and for
+// tries that outlived their call; each ends by the deadline of its call. Calls
+// after Close fail with ErrClosed.
 func (c *Client) Close() {
 	c.life.Lock()
 	c.closed = true

@@ -67,12 +67,18 @@ func (t *try) release() {
 	fasthttp.ReleaseResponse(t.resp)
 }
 
-// userAgent is ours and, after a space, the beacon node's. [builder-specs: User-Agent]
+// userAgent is ours and, after a space, the beacon node's. A node sends the same
+// each time, so the last one is kept. [builder-specs: User-Agent]
 func (c *Client) userAgent(incoming string) string {
 	if incoming == "" {
 		return c.agent
 	}
-	return c.agent + " " + strings.TrimSpace(clip(incoming, 200))
+	if last := c.lastAgent.Load(); last != nil && last[0] == incoming {
+		return last[1]
+	}
+	full := c.agent + " " + strings.TrimSpace(clip(incoming, 200))
+	c.lastAgent.Store(&[2]string{strings.Clone(incoming), full})
+	return full
 }
 
 // stamp sets Date-Milliseconds, and X-Timeout-Ms to what ctx has left.

@@ -82,6 +82,8 @@ func (c *Client) readStream(ctx context.Context, r HeaderRequest, s *stream) err
 			}
 		case websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived):
 			return nil
+		case isTimeout(err) || ctx.Err() != nil:
+			return ErrTimeout
 		default:
 			return ErrStream.With("%s", clip(err.Error(), 100))
 		}

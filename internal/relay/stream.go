@@ -79,7 +79,8 @@ func (c *Client) listen(ctx context.Context, r HeaderRequest, h *hearing) {
 				continue
 			}
 			h.fail(0, err)
-			if ctx.Err() == nil && polled == nil {
+			// A socket's deadline may fire a moment before ctx's.
+			if c.clock.Until(deadlineOf(ctx)) > time.Millisecond && ctx.Err() == nil && polled == nil {
 				poll()
 			}
 		case <-ctx.Done():

@@ -9,10 +9,13 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 
+	"sidecar/chain"
 	"sidecar/commitments"
+	"sidecar/internal/bls"
 )
 
 // The Constraints API in the dialect of its specification: camelCase, numbers
@@ -36,7 +39,9 @@ func (n *number) UnmarshalJSON(b []byte) error {
 }
 
 // MarshalJSON implements json.Marshaler.
-func (n number) MarshalJSON() ([]byte, error) { return []byte(strconv.Quote(fmt.Sprint(uint64(n)))), nil }
+func (n number) MarshalJSON() ([]byte, error) {
+	return []byte(strconv.Quote(fmt.Sprint(uint64(n)))), nil
+}
 
 // MarshalJSON implements json.Marshaler.
 func (c constraint) MarshalJSON() ([]byte, error) {
@@ -75,7 +80,7 @@ type signedConstraints struct {
 		Receivers   []phase0.BLSPubKey `json:"receivers"`
 	} `json:"message"`
 	Nonce     number              `json:"nonce"`
-	SigningID *phase0.Root        `json:"signing_id"`
+	SigningID phase0.Root         `json:"signing_id"`
 	Signature phase0.BLSSignature `json:"signature"`
 
 	raw json.RawMessage
@@ -84,10 +89,15 @@ type signedConstraints struct {
 // delegation is a SignedDelegation, with the bytes it came in.
 type delegation struct {
 	Message struct {
-		Proposer phase0.BLSPubKey `json:"proposer"`
-		Delegate phase0.BLSPubKey `json:"delegate"`
-		Slot     number           `json:"slot"`
+		Proposer  phase0.BLSPubKey           `json:"proposer"`
+		Delegate  phase0.BLSPubKey           `json:"delegate"`
+		Committer bellatrix.ExecutionAddress `json:"committer"`
+		Slot      number                     `json:"slot"`
+		Metadata  hexutil.Bytes              `json:"metadata"`
 	} `json:"message"`
+	Nonce     number              `json:"nonce"`
+	SigningID phase0.Root         `json:"signing_id"`
+	Signature phase0.BLSSignature `json:"signature"`
 
 	raw json.RawMessage
 }
@@ -127,6 +137,14 @@ func (r *Relay) delegate(w http.ResponseWriter, _ *http.Request, body []byte) {
 
 func (r *Relay) addDelegation(d delegation) error {
 	slot := phase0.Slot(d.Message.Slot)
+	m := d.Message
+	root, err := commitments.Delegation{Proposer: m.Proposer, Delegate: m.Delegate, Committer: m.Committer, Slot: slot, Metadata: m.Metadata}.Root()
+	if err == nil {
+		err = r.verify(m.Proposer, root, d.SigningID, d.Nonce, d.Signature)
+	}
+	if err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, old := range r.delegations[slot] {
@@ -288,3 +306,26 @@ func (r *Relay) HasConstraints(slot phase0.Slot) int {
 	return n
 }
 
+// verifyConstraints checks the delegate's signature of a constraints message.
+func (r *Relay) verifyConstraints(s signedConstraints) error {
+	m := commitments.ConstraintsMessage{
+		Proposer: s.Message.Proposer, Delegate: s.Message.Delegate, Slot: phase0.Slot(s.Message.Slot), Receivers: s.Message.Receivers,
+	}
+	for _, c := range s.Message.Constraints {
+		m.Constraints = append(m.Constraints, commitments.Constraint{Type: c.Type, Payload: c.Payload})
+	}
+	root, err := m.Root()
+	if err != nil {
+		return err
+	}
+	return r.verify(s.Message.Delegate, root, s.SigningID, s.Nonce, s.Signature)
+}
+
+// verify checks a signature in Commit-Boost's envelope.
+func (r *Relay) verify(key phase0.BLSPubKey, root, id phase0.Root, nonce number, sig phase0.BLSSignature) error {
+	d := domain(chain.DomainCommitBoost, r.spec.GenesisForkVersion, phase0.Root{})
+	if !bls.Verify(key, commitments.SigningRoot(d, r.spec.ChainID, root, id, uint64(nonce)), sig) {
+		return errors.New("wrong signature of the message")
+	}
+	return nil
+}

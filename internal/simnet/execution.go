@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
-	"time"
 
 	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
@@ -66,7 +65,8 @@ func (e *Execution) start(g *core.Genesis) (err error) {
 	conf.Genesis = g
 	conf.NetworkId = g.Config.ChainID.Uint64()
 	conf.SyncMode = ethconfig.FullSync
-	conf.NoPruning = true // old accounts stay readable
+	conf.NoPruning = true    // old accounts stay readable
+	conf.LogNoHistory = true // no index of logs: it costs more than the chain
 	conf.TrieCleanCache, conf.TrieDirtyCache, conf.SnapshotCache = 16, 16, 0
 	conf.Miner.GasCeil = gasLimit
 	conf.Miner.GasPrice = big.NewInt(1)
@@ -187,8 +187,6 @@ func (e *Execution) Account(addr common.Address, at *types.Header) (nonce uint64
 // stop closes the node.
 func (e *Execution) stop() error {
 	e.rpc.Close()
-	// A node that stops within moments of its start can miss the closing of
-	// its own transaction pool's first reset; there is nothing to wait on.
 	return e.stack.Close()
 }
 
@@ -197,16 +195,4 @@ func deref(s *string) string {
 		return ""
 	}
 	return *s
-}
-
-// awaitCanonical waits until the head is hash or the context ends.
-func (e *Execution) awaitCanonical(ctx context.Context, hash common.Hash) error {
-	for e.Head().Hash() != hash {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
-	return nil
 }

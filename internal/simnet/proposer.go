@@ -84,7 +84,6 @@ func (p *Proposer) builder() (string, <-chan struct{}) {
 
 // run proposes in every slot from 1 on.
 func (p *Proposer) run(ctx context.Context) {
-	defer p.client.CloseIdleConnections()
 	clock := p.beacon.clock
 	for slot := phase0.Slot(1); ; slot++ {
 		for now := clock.Slot(); slot < now; slot++ {
@@ -327,4 +326,3 @@ func (p *Proposer) importDelivered(ctx context.Context, h http.Header, body []by
 	}
 	return p.beacon.importBlock(ctx, full)
 }
-

@@ -106,8 +106,8 @@ func newRelay(o RelayOptions, seed string, n int, b *Beacon, log *slog.Logger) *
 	}
 }
 
-// BuilderURL is the URL an operator configures: with the relay's key as user.
-func (r *Relay) BuilderURL() string {
+// ConfigURL is the URL an operator configures: with the relay's key as user.
+func (r *Relay) ConfigURL() string {
 	return "http://" + hex(r.Pubkey[:]) + "@" + r.URL[len("http://"):]
 }
 
@@ -275,4 +275,3 @@ func (r *Relay) stop() {
 	r.close()
 	r.client.CloseIdleConnections()
 }
-

@@ -92,7 +92,9 @@ type Refusal struct {
 	Body   string
 }
 
-func (r *Refusal) Error() string { return fmt.Sprintf("refused: %d (%d): %s", r.Status, r.Code, r.Body) }
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("refused: %d (%d): %s", r.Status, r.Code, r.Body)
+}
 
 // AskRPC asks for a commitment as fabric does: JSON-RPC commitmentRequest at the
 // gateway's root. The error is a *Refusal if the gateway says no.

@@ -56,6 +56,7 @@ type server struct {
 	live  sync.WaitGroup // handlers and the accept loop
 
 	mu     sync.Mutex
+	closed bool
 	faults map[string]Fault
 	counts map[string]int
 	calls  map[string][]Call
@@ -90,14 +91,24 @@ func (s *server) listen(ctx context.Context, clock *chain.Clock, endpoints []end
 
 // close ends every connection and waits for its handler.
 func (s *server) close() {
-	if s.http != nil {
-		_ = s.http.Close()
-		s.live.Wait()
+	if s.http == nil {
+		return
 	}
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	_ = s.http.Close()
+	s.live.Wait()
 }
 
 func (s *server) handle(e endpoint, w http.ResponseWriter, r *http.Request) {
-	s.live.Add(1)
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		panic(http.ErrAbortHandler)
+	}
+	s.live.Add(1) // under the lock, so that close waits for every handler
+	s.mu.Unlock()
 	defer s.live.Done()
 	body, err := readLimited(r.Body, maxBody)
 	if err != nil {

@@ -10,6 +10,7 @@
 package simnet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,33 +72,17 @@ type Net struct {
 }
 
 func (o Options) withDefaults() (Options, error) {
-	set := func(d *time.Duration, v time.Duration) {
-		if *d == 0 {
-			*d = v
-		}
-	}
-	if o.Seed == "" {
-		o.Seed = "simnet"
-	}
-	if o.Fork == chain.UnknownFork {
-		o.Fork = chain.Fulu
-	}
-	set(&o.SlotDuration, 2*time.Second)
-	set(&o.GenesisDelay, 500*time.Millisecond)
-	set(&o.BuildLead, o.SlotDuration/4)
-	set(&o.Offset, 20*time.Millisecond)
-	set(&o.HeaderTimeout, min(time.Second, o.SlotDuration*6/10))
-	o.SlotsPerEpoch, o.ChainID = max(o.SlotsPerEpoch, 1), max(o.ChainID, 1)
-	if o.SlotsPerEpoch == 1 {
-		o.SlotsPerEpoch = 8
-	}
-	if o.ChainID == 1 {
-		o.ChainID = 1337
-	}
+	o.Seed = cmp.Or(o.Seed, "simnet")
+	o.Fork = cmp.Or(o.Fork, chain.Fulu)
+	o.SlotDuration = cmp.Or(o.SlotDuration, 2*time.Second)
+	o.SlotsPerEpoch = cmp.Or(o.SlotsPerEpoch, 8)
+	o.ChainID = cmp.Or(o.ChainID, 1337)
+	o.GenesisDelay = cmp.Or(o.GenesisDelay, 500*time.Millisecond)
 	o.Validators = max(o.Validators, 1)
-	if o.Accounts == 0 {
-		o.Accounts = 4
-	}
+	o.Accounts = max(cmp.Or(o.Accounts, 4), 1)
+	o.BuildLead = cmp.Or(o.BuildLead, o.SlotDuration/4)
+	o.Offset = cmp.Or(o.Offset, 20*time.Millisecond)
+	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, min(time.Second, o.SlotDuration*6/10))
 	if o.Relays == nil {
 		o.Relays = []RelayOptions{{Constraints: true}}
 	}
@@ -199,7 +184,7 @@ func (n *Net) fund(o Options) {
 			FeeRecipient: newAccount(o.Seed, "fee recipient", uint64(i)).Address, // #nosec G115 -- an index
 		})
 	}
-	for i := range max(o.Accounts, 1) {
+	for i := range o.Accounts {
 		n.Accounts = append(n.Accounts, newAccount(o.Seed, "funded", uint64(i))) // #nosec G115 -- an index
 	}
 }
@@ -249,6 +234,7 @@ func (n *Net) Stop() (err error) {
 		n.work.Wait()
 		if n.Searcher != nil {
 			n.Searcher.client.CloseIdleConnections()
+			n.Proposer.client.CloseIdleConnections()
 		}
 		for _, r := range n.Relays {
 			r.stop()
@@ -324,5 +310,9 @@ func (n *Net) Transactions(slot phase0.Slot) types.Transactions {
 // GethLeaks names the functions of geth that keep a goroutine after its node
 // is closed, for goleak.IgnoreAnyFunction.
 func GethLeaks() []string {
-	return []string{"github.com/ethereum/go-ethereum/eth/catalyst.(*ConsensusAPI).heartbeat"}
+	return []string{
+		"github.com/ethereum/go-ethereum/eth/catalyst.(*ConsensusAPI).heartbeat", // one a node, for ever
+		"github.com/ethereum/go-ethereum/core.(*txSenderCacher).cache",           // a few a process, for ever
+		"github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain",                   // one a node, for a second
+	}
 }

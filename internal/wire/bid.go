@@ -10,7 +10,8 @@ import (
 	"sidecar/chain"
 )
 
-// Bid is a SignedBuilderBid. It owns its memory; do not copy it.
+// Bid is a SignedBuilderBid. It owns its memory, and nobody changes it once
+// decoded.
 type Bid struct {
 	Fork              chain.Fork
 	Header            Header
@@ -83,7 +84,8 @@ func (b *Bid) Root() phase0.Root { return b.root() }
 
 // Encode returns the bid in enc: the very bytes received when enc is the
 // encoding it came in, unless they hold a null for a list, which not every
-// reader takes. The caller must not change them.
+// reader takes; then it writes the fields, without unknown members. The caller
+// must not change the bytes.
 func (b *Bid) Encode(enc Encoding) []byte {
 	switch {
 	case b.raw != nil && enc == b.enc:

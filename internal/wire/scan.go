@@ -175,8 +175,9 @@ func (s *scanner) stranger(o *object, key []byte, plain bool) {
 		return
 	}
 	for i := range o.fields {
-		if strings.EqualFold(string(key), o.fields[i].name) {
-			s.fail("another spelling of " + o.fields[i].name + " before here")
+		// Folding changes a letter's length at most threefold; no long key is copied.
+		if name := o.fields[i].name; len(key) <= 3*len(name) && strings.EqualFold(string(key), name) {
+			s.fail("another spelling of " + name + " before here")
 			return
 		}
 	}

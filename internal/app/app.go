@@ -1,0 +1,194 @@
+// Package app wires the sidecar together. It is the only place that knows
+// everybody; read it to learn who talks to whom.
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sidecar/builderapi"
+	"sidecar/chain"
+	"sidecar/commitments/gateway"
+	"sidecar/internal/beacon"
+	"sidecar/internal/config"
+	"sidecar/internal/execution"
+	"sidecar/internal/httpd"
+	"sidecar/internal/ledger"
+	"sidecar/internal/relay"
+	"sidecar/internal/telemetry"
+	"sidecar/modules"
+	"sidecar/signer"
+	"sidecar/slashing"
+)
+
+// Who stands for whom.
+var (
+	_ builderapi.Relay    = (*relay.Client)(nil)
+	_ builderapi.Pages    = (*ledger.Ledger)(nil)
+	_ builderapi.Verifier = modules.Module(nil)
+	_ gateway.Relay       = (*relay.Client)(nil)
+	_ gateway.Signer      = (*signer.Signer)(nil)
+	_ gateway.Schedule    = (*beacon.Schedule)(nil)
+	_ gateway.Views       = (*ledger.Ledger)(nil)
+	_ signer.Book         = (*ledger.Ledger)(nil)
+	_ slashing.Book       = (*ledger.Ledger)(nil)
+	_ modules.State       = (*execution.Client)(nil)
+)
+
+// App is a configured sidecar. Make it with New, run it once with Run.
+type App struct {
+	config  *config.Config
+	version string
+	spec    chain.Spec
+	clock   *chain.Clock
+	log     *slog.Logger
+	metrics *prometheus.Registry
+
+	relays   *relaySets
+	builder  *builderapi.Service
+	servers  servers
+	promises *promises // nil: this sidecar only proposes
+
+	stopping atomic.Bool
+}
+
+// servers are the listeners; gateway and admin may be nil.
+type servers struct {
+	builder, gateway *httpd.Server
+	admin            *telemetry.Admin
+}
+
+// New builds everything a configuration asks for and dials nothing. What it
+// opens (the ledger) Close releases, and so does the end of Run.
+func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
+	a := &App{config: c, version: version, spec: c.Chain(), log: log}
+	a.clock = chain.NewClock(a.spec, nil)
+	a.metrics = telemetry.NewRegistry(version, "", a.spec.Name)
+	var err error
+	if a.relays, err = newRelaySets(a); err != nil {
+		return nil, err
+	}
+	if c.Promises() {
+		if a.promises, err = newPromises(a); err != nil {
+			return nil, err
+		}
+	}
+	if a.builder, err = builderapi.New(a.builderConfig()); err != nil {
+		a.Close()
+		return nil, err
+	}
+	if err = a.makeServers(); err != nil {
+		a.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close releases what New opened, for an App that never ran.
+func (a *App) Close() {
+	if a.promises != nil {
+		a.promises.close()
+	}
+	a.relays.close()
+}
+
+// builderConfig is the Builder API as the file describes it.
+func (a *App) builderConfig() builderapi.Config {
+	p := &a.config.PBS
+	c := builderapi.Config{
+		Spec: a.spec, Clock: a.clock, Sets: a.relays, Log: a.log.With("part", "builder"),
+		Metrics:      builderapi.NewMetrics(a.metrics),
+		AnswerWithin: p.AnswerWithin, MinBid: p.MinBid, MaxBid: p.MaxValue, SkipSignature: p.SkipSigverify,
+		RelayCheck: p.RelayCheck, RegisterTimeout: p.TimeoutRegisterValidator, RegisterTries: p.RegisterRetryLimit,
+		RegisterBatch: int(p.RegistrationBatch), SubmitTimeout: p.TimeoutGetPayload,
+		Penalty: builderapi.Penalty{Misses: p.Penalty.Misses, Slots: uint64(p.Penalty.Slots)}, // #nosec G115 -- validated
+	}
+	if p.ExtraValidation {
+		c.Parents = parents{a.executionNode(p.RPCURL)}
+	}
+	if a.promises != nil {
+		c.Pages, c.Modules = a.promises.ledger, a.promises.modules
+		c.Served = a.promises.served
+		c.Validators = a.promises.schedule
+	}
+	return c
+}
+
+func (a *App) makeServers() (err error) {
+	p := &a.config.PBS
+	measures := httpd.NewMetrics(a.metrics)
+	a.servers.builder, err = httpd.New(httpd.Config{
+		Name: "builder", Addr: address(p.Host.String(), p.Port), Routes: a.builder.Routes(),
+		Log: a.log.With("part", "builder"), Clock: a.clock, Metrics: measures, Drain: a.spec.SlotDuration,
+		Headers: [][2]string{{"X-Sidecar-Version", a.version}}, AccessLevel: slog.LevelDebug,
+	})
+	if err != nil {
+		return fmt.Errorf("make the Builder API: %w", err)
+	}
+	if g := a.config.Gateway; g != nil && a.promises != nil {
+		a.servers.gateway, err = httpd.New(httpd.Config{
+			Name: "gateway", Addr: address(g.Host.String(), g.Port), Routes: a.promises.gateway.Routes(),
+			Log: a.log.With("part", "gateway"), Clock: a.clock, Metrics: measures, MaxConns: 4096, MaxConnsPerIP: 256,
+			ReadTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, AccessLevel: slog.LevelDebug,
+		})
+		if err != nil {
+			return fmt.Errorf("make the gateway: %w", err)
+		}
+	}
+	if m := a.config.Metrics; m != nil && m.Enabled {
+		a.servers.admin = telemetry.NewAdmin(telemetry.AdminConfig{
+			Addr: address(m.Host.String(), m.StartPort), Registry: a.metrics, Ready: a.ready, Log: a.log.With("part", "admin"),
+		})
+	}
+	return nil
+}
+
+func address(host string, port uint16) string {
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+}
+
+// BuilderAddr is where the Builder API listens, once Run does.
+func (a *App) BuilderAddr() net.Addr { return a.servers.builder.Addr() }
+
+// GatewayAddr is where searchers ask; nil without a gateway.
+func (a *App) GatewayAddr() net.Addr {
+	if a.servers.gateway == nil {
+		return nil
+	}
+	return a.servers.gateway.Addr()
+}
+
+// Promise reads what became of a request, for devnet and tests.
+func (a *App) Ledger() *ledger.Ledger {
+	if a.promises == nil {
+		return nil
+	}
+	return a.promises.ledger
+}
+
+// ready says why the sidecar is not ready, or nil. Proposals do not depend on
+// the nodes, so neither does this.
+func (a *App) ready() error {
+	if a.stopping.Load() {
+		return ErrShuttingDown.With("the sidecar is stopping")
+	}
+	if a.promises != nil {
+		return a.promises.ledger.Poisoned()
+	}
+	return nil
+}
+
+// executionNode makes a client of an execution node.
+func (a *App) executionNode(url string) *execution.Client {
+	return execution.New(execution.Config{URL: url, Spec: a.spec, Clock: a.clock, Log: a.log.With("part", "execution")})
+}
+
+// parents lets the auction read parents from the execution node.
+type parents struct{ node *execution.Client }

@@ -1,0 +1,114 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
+	"sidecar/chain"
+	"sidecar/internal/config"
+	"sidecar/internal/ledger"
+	"sidecar/signer/keystore"
+)
+
+// held is what the keystores of the file hold.
+type held struct {
+	local     *keystore.Local
+	consensus []phase0.BLSPubKey
+}
+
+// openKeys reads the consensus keys and the proxies, and returns the proxy that
+// promises: the one of the built-in module.
+func openKeys(c *config.Config, spec chain.Spec) (held, phase0.BLSPubKey, error) {
+	var delegate phase0.BLSPubKey
+	local, err := loadConsensus(c)
+	if err != nil {
+		return held{}, delegate, err
+	}
+	h := held{local: local, consensus: local.Pubkeys()}
+	proxies, err := proxyStore(c, spec).LoadProxies()
+	if err != nil {
+		return held{}, delegate, fmt.Errorf("load proxy keys: %w", err)
+	}
+	local.AddProxies(proxies...)
+	module := promising(c)
+	for _, p := range proxies {
+		if p.Module == module {
+			return h, p.Key, nil
+		}
+	}
+	return held{}, delegate, ErrNoProxy.With("module %s", module)
+}
+
+// promising is the id of the module that makes promises.
+func promising(c *config.Config) string {
+	for _, m := range c.Modules {
+		if m.Type == config.ModuleInclusion {
+			return m.ID
+		}
+	}
+	return ""
+}
+
+func loadConsensus(c *config.Config) (*keystore.Local, error) {
+	l := c.Signer.Local.Loader
+	source := keystore.Source{Format: keystore.Format(l.Format), Keys: l.KeysPath, Secrets: l.SecretsPath}
+	if l.KeyPath != "" {
+		source = keystore.Source{Format: keystore.FormatFile, Keys: l.KeyPath}
+	}
+	local, err := keystore.Load(source)
+	if err != nil {
+		return nil, fmt.Errorf("load validator keys: %w", err)
+	}
+	return local, nil
+}
+
+// Init makes what a promising sidecar must find at its start: the ledger and a
+// proxy key. What is there already is left as it is, and said so. A new ledger
+// next to existing proxies is refused: their promises would be forgotten.
+func Init(ctx context.Context, c *config.Config, out io.Writer) error {
+	if !c.Promises() {
+		_, err := fmt.Fprintln(out, "This configuration makes no promises; there is nothing to initialise.")
+		return err
+	}
+	spec := c.Chain()
+	store := proxyStore(c, spec)
+	for _, dir := range []string{store.Keys, store.Secrets} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make the proxy store: %w", err)
+		}
+	}
+	proxies, err := store.LoadProxies()
+	if err != nil {
+		return fmt.Errorf("load proxy keys: %w", err)
+	}
+	err = ledger.Create(c.Ledger.Path, spec.Name, spec.GenesisForkVersion)
+	switch {
+	case errors.Is(err, ledger.ErrExists):
+		fmt.Fprintf(out, "The ledger %s is there already.\n", c.Ledger.Path)
+	case err != nil:
+		return fmt.Errorf("make the ledger: %w", err)
+	default:
+		fmt.Fprintf(out, "Made the ledger %s. Never copy it back from a backup.\n", c.Ledger.Path)
+	}
+	for _, p := range proxies {
+		if p.Module == promising(c) {
+			fmt.Fprintf(out, "Module %s has proxy key %s.\n", p.Module, p.Key)
+			return nil
+		}
+	}
+	local, err := loadConsensus(c)
+	if err != nil {
+		return err
+	}
+	p, err := store.GenerateProxy(ctx, local, local.Pubkeys()[0], promising(c))
+	if err != nil {
+		return fmt.Errorf("make the proxy key: %w", err)
+	}
+	fmt.Fprintf(out, "Made proxy key %s for module %s, delegated by %s.\n", p.Key, p.Module, p.Consensus)
+	return nil
+}

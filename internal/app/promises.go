@@ -1,0 +1,253 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"golang.org/x/sync/errgroup"
+
+	"sidecar/builderapi"
+	"sidecar/chain"
+	"sidecar/commitments"
+	"sidecar/commitments/gateway"
+	"sidecar/fault"
+	"sidecar/internal/beacon"
+	"sidecar/internal/config"
+	"sidecar/internal/execution"
+	"sidecar/internal/ledger"
+	"sidecar/modules"
+	"sidecar/modules/all"
+	"sidecar/signer"
+	"sidecar/signer/keystore"
+	"sidecar/slashing"
+)
+
+// ErrNoProxy says what to do about it.
+var ErrNoProxy = fault.Define("proxy_missing", fault.Unavailable, "The module has no proxy key; sidecar init makes one.")
+
+// gatewaySigningID sets delegations and constraints messages apart from every
+// module's signatures. It is fixed for ever: contracts will know it.
+var gatewaySigningID = phase0.Root(sha256.Sum256([]byte("sidecar/gateway/v1")))
+
+// promises is everything a sidecar needs to make promises and keep them.
+type promises struct {
+	ledger    *ledger.Ledger
+	signer    *signer.Signer
+	beacon    *beacon.Client
+	schedule  schedule
+	execution *execution.Client
+	list      []modules.Module
+	modules   modules.Module // the list as one
+	gateway   *gateway.Gateway
+	auditor   *slashing.Auditor
+	log       func(msg string, args ...any)
+}
+
+// schedule also finds a validator by its index, for blocks of before a restart.
+type schedule struct{ *beacon.Schedule }
+
+// Pubkey returns the key of one of our proposers.
+func (s schedule) Pubkey(index phase0.ValidatorIndex) (phase0.BLSPubKey, bool) {
+	for _, d := range s.Upcoming() {
+		if d.Index == index {
+			return d.Pubkey, true
+		}
+	}
+	return phase0.BLSPubKey{}, false
+}
+
+// newPromises opens the ledger first: a sidecar that cannot read its promises
+// must not start. What fails later closes it again.
+func newPromises(a *App) (p *promises, err error) {
+	p = &promises{log: a.log.With("part", "app").Warn}
+	p.ledger, err = ledger.Open(a.config.Ledger.Path, a.spec.Name, a.spec.GenesisForkVersion)
+	if err != nil {
+		return nil, fmt.Errorf("open the ledger: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	p.ledger.Measure(ledger.NewMetrics(a.metrics), a.clock)
+	if err = p.dialNodes(a); err != nil {
+		return nil, err
+	}
+	if err = p.makeModules(a); err != nil {
+		return nil, err
+	}
+	keys, delegate, err := openKeys(a.config, a.spec)
+	if err != nil {
+		return nil, err
+	}
+	consensus := keys.consensus
+	p.schedule = schedule{beacon.NewSchedule(p.beacon, a.clock, func() []phase0.BLSPubKey { return consensus })}
+	p.signer = &signer.Signer{Ledger: p.ledger, Keys: keys.local, Policy: p.policy(consensus, delegate), Root: signer.RootOf(a.spec), Metrics: signer.NewMetrics(a.metrics)}
+	if err = p.makeGateway(a, delegate); err != nil {
+		return nil, err
+	}
+	p.auditor, err = slashing.New(slashing.Config{
+		Clock: a.clock, Spec: a.spec, Book: p.ledger, Signer: p.signer, Module: p.modules, Beacon: p.beacon, Execution: p.execution,
+		After: a.config.Audit.AfterSlots, Log: a.log.With("part", "audit"), Metrics: slashing.NewMetrics(a.metrics),
+	})
+	return p, err
+}
+
+func (p *promises) dialNodes(a *App) (err error) {
+	p.beacon, err = beacon.New(beacon.Config{
+		URL: a.config.Beacon.URL, Spec: a.spec, Clock: a.clock, Log: a.log.With("part", "beacon"), Metrics: beacon.NewMetrics(a.metrics),
+	})
+	if err != nil {
+		return err
+	}
+	p.execution, err = a.executionNode(a.config.Execution.URL)
+	return err
+}
+
+// makeModules makes every module that runs in this process. Modules of the type
+// "commit" are processes of their own.
+func (p *promises) makeModules(a *App) error {
+	builtin := all.Builtin()
+	for i, m := range a.config.Modules {
+		if m.Type == config.ModuleCommit {
+			continue
+		}
+		host := modules.Host{
+			ID: m.ID, SigningID: m.SigningID, Spec: a.spec, Clock: a.clock, Log: a.log.With("module", m.ID), State: p.execution,
+		}
+		made, err := builtin[m.Type](host, func(into any) error { return a.config.DecodeModule(i, into) })
+		if err != nil {
+			return fmt.Errorf("module %s: %w", m.ID, err)
+		}
+		p.list = append(p.list, modules.Guard(made))
+	}
+	p.modules = modules.Set(p.list)
+	return nil
+}
+
+// policy grants what journey d needs and nothing else: the gateway may delegate
+// with the consensus keys and close pages with the proxy; a module may promise
+// with the proxy.
+func (p *promises) policy(consensus []phase0.BLSPubKey, delegate phase0.BLSPubKey) (grants signer.Grants) {
+	for _, key := range consensus {
+		grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindDelegation, Key: key})
+	}
+	grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindConstraints, Key: delegate})
+	for _, m := range p.list {
+		grants = append(grants, signer.Grant{Module: m.Info().ID, Kind: ledger.KindCommitment, Key: delegate})
+	}
+	return grants
+}
+
+func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
+	g := a.config.Gateway
+	if g == nil {
+		p.log("Modules but no [gateway]: nobody can ask for a promise")
+		g = config.DefaultGateway()
+	}
+	relays := make([]gateway.Relay, 0, len(a.relays.all))
+	for _, r := range a.relays.constrained() {
+		relays = append(relays, r)
+	}
+	p.gateway, err = gateway.New(gateway.Config{
+		Spec: a.spec, Clock: a.clock, Lead: g.Lead, MaxCount: g.MaxCommitments,
+		Limit:   commitments.Cost{Gas: gasLimit * uint64(g.MaxGasPercent) / 100, Blobs: g.MaxBlobs, Bytes: g.MaxBytes}, // #nosec G115 -- validated
+		Modules: func() []modules.Module { return p.list },
+		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger, Relays: func() []gateway.Relay { return relays },
+		Delegate: delegate, SigningID: gatewaySigningID,
+		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
+	})
+	return err
+}
+
+// gasLimit is what max_gas_percent is a share of: the smallest block gas limit
+// any of the networks has had since Fulu. A higher one leaves room.
+const gasLimit = 30_000_000
+
+// run starts the loops that promises need. None of them may end the program:
+// proposals go on without them.
+func (p *promises) run(ctx context.Context, g *errgroup.Group) {
+	loop := func(name string, f func(context.Context) error) {
+		g.Go(func() error {
+			for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+				err := f(ctx)
+				if ctx.Err() != nil {
+					return nil
+				}
+				p.log("A loop ended and is started again", "loop", name, "reason", fault.Code(err), "detail", fmt.Sprint(err))
+				t := time.NewTimer(pause)
+				select {
+				case <-t.C:
+				case <-ctx.Done():
+					t.Stop()
+					return nil
+				}
+			}
+		})
+	}
+	loop("schedule", p.schedule.Run)
+	loop("gateway", p.gateway.Run)
+	loop("audit", p.auditor.Run)
+	for _, m := range p.list {
+		if r, ok := m.(modules.Runner); ok {
+			loop("module "+m.Info().ID, r.Run)
+		}
+	}
+}
+
+// served notes a header that was handed out, on a page with promises.
+func (p *promises) served(id commitments.PageID, hash phase0.Hash32, relay string) {
+	page := p.ledger.Page(id)
+	if page.Empty() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	note := ledger.Entry{Kind: ledger.KindHeaderServed, Module: "builder", Note: map[string]string{"block_hash": hash.String(), "relay": relay}}
+	if err := p.signer.Note(ctx, id, note); err != nil {
+		p.log("The served header is not in the ledger", "reason", fault.Code(err))
+	}
+}
+
+// check asks the nodes, and looks for a relay that can carry a promise.
+func (p *promises) check(ctx context.Context, a *App) (problems []error) {
+	if err := p.beacon.Check(ctx); err != nil {
+		problems = append(problems, fmt.Errorf("beacon node: %w", err))
+	}
+	problems = append(problems, checkChainID(ctx, a, a.config.Execution.URL)...)
+	if len(a.relays.constrained()) == 0 {
+		problems = append(problems, errors.New("no relay has constraints = true: no promise could be carried"))
+	}
+	return problems
+}
+
+// close ends what may be open. It may be called on a half-made value.
+func (p *promises) close() {
+	if p.ledger != nil {
+		if err := p.ledger.Close(); err != nil {
+			p.log("The ledger did not close well", "reason", fault.Code(err))
+		}
+	}
+	if p.beacon != nil {
+		p.beacon.Close()
+	}
+	if p.execution != nil {
+		p.execution.Close()
+	}
+}
+
+// Parent reads what bids are compared with.
+func (p parents) Parent(ctx context.Context, hash phase0.Hash32) (builderapi.Parent, error) {
+	found, err := p.node.Parent(ctx, hash)
+	return builderapi.Parent{Number: found.Number, GasLimit: found.GasLimit}, err
+}
+
+// proxyStore is where the file says proxies are.
+func proxyStore(c *config.Config, spec chain.Spec) keystore.ProxyStore {
+	s := c.Signer.Local.Store
+	return keystore.ProxyStore{Keys: s.KeysPath, Secrets: s.SecretsPath, Domain: spec.Domain(chain.DomainCommitBoost)}
+}

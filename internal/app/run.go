@@ -1,0 +1,91 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sidecar/fault"
+)
+
+// ErrShuttingDown is why a stopping sidecar is not ready.
+var ErrShuttingDown = fault.Define("shutting_down", fault.Unavailable, "The sidecar is stopping and takes nothing new.")
+
+// Listen binds every listener, the Builder API first: without it there is no
+// point in the rest. Faults: httpd's listen_failed.
+func (a *App) Listen() error {
+	if err := a.servers.builder.Listen(); err != nil {
+		return err
+	}
+	if a.servers.gateway != nil {
+		if err := a.servers.gateway.Listen(); err != nil {
+			return err
+		}
+	}
+	if a.servers.admin != nil {
+		return a.servers.admin.Listen()
+	}
+	return nil
+}
+
+// Run serves until ctx ends, then stops in order: ready turns 503, the gateway
+// closes, the block of a served header is awaited, the servers drain, the loops
+// end, the ledger closes. It is journey g.
+func (a *App) Run(ctx context.Context) error {
+	defer a.Close()
+	if err := a.relays.table.Load(ctx); err != nil {
+		return err
+	}
+	if err := a.Listen(); err != nil {
+		return err
+	}
+	// Nothing below hangs on ctx itself: what is under way is finished first.
+	root := context.WithoutCancel(ctx)
+	public, closePublic := context.WithCancel(root)
+	defer closePublic()
+	work, stopWork := context.WithCancel(root)
+	defer stopWork()
+	builder, closeBuilder := context.WithCancel(root)
+	defer closeBuilder()
+
+	g, failed := errgroup.WithContext(root)
+	g.Go(func() error { return a.servers.builder.Run(builder) })
+	if a.servers.gateway != nil {
+		g.Go(func() error { return a.servers.gateway.Run(public) })
+	}
+	if a.servers.admin != nil {
+		g.Go(func() error { return a.servers.admin.Run(work) })
+	}
+	g.Go(func() error { return ended(work, a.relays.table.Run(work)) })
+	if a.promises != nil {
+		a.promises.run(work, g)
+	}
+	a.log.Info("Sidecar is running", "version", a.version, "chain", a.spec.Name, "builder", a.BuilderAddr().String(), "relays", len(a.relays.all))
+
+	select {
+	case <-ctx.Done():
+	case <-failed.Done(): // a part gave up; Wait says which and why
+	}
+	a.stopping.Store(true)
+	a.log.Info("Stopping")
+	closePublic()
+	drain, cancel := context.WithTimeout(root, a.spec.SlotDuration+time.Second)
+	a.builder.Drain(drain)
+	cancel()
+	closeBuilder()
+	stopWork()
+	err := g.Wait()
+	a.builder.Close()
+	a.log.Info("Stopped")
+	return err
+}
+
+// ended forgives a loop that was told to end.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,152 @@
+// Package execution reads an execution node over JSON-RPC, and proves and
+// verifies transactions under the headers of its chain.
+//
+// It believes a node about accounts only; blocks and headers are recomputed
+// from their parts and must hash to what was asked. Answers are bounded in size
+// and time. A wrong, slow or silent node is an error, never a panic.
+package execution
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
+	"sidecar/chain"
+	"sidecar/fault"
+	"sidecar/modules"
+)
+
+// Faults of this package.
+var (
+	ErrUnavailable  = fault.Define("execution_unavailable", fault.Unavailable, "The execution node does not answer, or has no state to read.")
+	ErrBadAnswer    = fault.Define("execution_bad_answer", fault.Upstream, "The execution node's answer does not say what its API promises, or does not hash to what was asked.")
+	ErrRefused      = fault.Define("execution_refused", fault.Upstream, "The execution node answered with a JSON-RPC error.")
+	ErrUnknownBlock = fault.Define("execution_block_unknown", fault.NotFound, "The execution node does not know this block.")
+	ErrHeader       = fault.Define("execution_header_encoding", fault.Invalid, "An execution header is not the canonical RLP of a header since Cancun.")
+	ErrTrie         = fault.Define("trie_proof_invalid", fault.Invalid, "A trie proof does not prove a transaction under its root.")
+)
+
+var _ modules.State = (*Client)(nil)
+
+// Limits and times.
+const (
+	limitSmall     = 1 << 20  // bytes of an answer
+	limitBlock     = 32 << 20 // a block of 10 MiB is a little more than twice that in hex
+	defaultTimeout = 2 * time.Second
+	headLife       = 500 * time.Millisecond // how old a head may be that accounts are read at
+	maxAccounts    = 4096                   // remembered at one head
+	maxParents     = 64                     // remembered headers
+)
+
+// Config is what New needs.
+type Config struct {
+	URL     string // http(s)://host[:port][/path] of the node's JSON-RPC
+	Spec    chain.Spec
+	Clock   *chain.Clock
+	Log     *slog.Logger  // Optional.
+	Metrics *Metrics      // Optional.
+	HTTP    *http.Client  // Optional. It must not follow redirects.
+	Timeout time.Duration // of one request; default 2 s
+}
+
+// Client reads one execution node. Its methods may be called from any goroutine.
+type Client struct {
+	url     string
+	spec    chain.Spec
+	clock   *chain.Clock
+	log     *slog.Logger
+	metrics *Metrics
+	http    *http.Client
+	timeout time.Duration
+
+	mu       sync.Mutex // guards the rest; never held during a request
+	head     modules.Head
+	headAt   time.Time
+	accounts map[bellatrix.ExecutionAddress]modules.Account // at head
+	parents  map[phase0.Hash32]Parent
+	order    []phase0.Hash32 // of parents, oldest first
+}
+
+// New checks cfg; it does not dial.
+func New(cfg Config) (*Client, error) {
+	base, err := url.Parse(cfg.URL)
+	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+		return nil, errors.New("execution node: the URL must be http(s)://host[:port]") // never the URL itself: it may hold a secret
+	}
+	if cfg.Clock == nil {
+		return nil, errors.New("execution node: no clock")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = defaultTimeout
+	}
+	if cfg.HTTP == nil {
+		cfg.HTTP = newHTTP(cfg.Timeout)
+	}
+	return &Client{
+		url: cfg.URL, spec: cfg.Spec, clock: cfg.Clock, log: cfg.Log, metrics: cfg.Metrics, http: cfg.HTTP, timeout: cfg.Timeout,
+		accounts: map[bellatrix.ExecutionAddress]modules.Account{}, parents: map[phase0.Hash32]Parent{},
+	}, nil
+}
+
+// newHTTP makes a client for one host: few connections, no redirects, no
+// transparent decompression, no proxy from the environment.
+func newHTTP(timeout time.Duration) *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			MaxConnsPerHost:        16,
+			MaxIdleConnsPerHost:    8,
+			IdleConnTimeout:        30 * time.Second,
+			ResponseHeaderTimeout:  timeout,
+			TLSHandshakeTimeout:    timeout,
+			MaxResponseHeaderBytes: 64 << 10,
+			DisableCompression:     true,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// ChainID returns the node's chain id. Faults: ErrUnavailable, ErrBadAnswer, ErrRefused.
+func (c *Client) ChainID(ctx context.Context) (uint64, error) {
+	var id quantity
+	err := c.call(ctx, limitSmall, call{"eth_chainId", nil, &id})
+	return uint64(id), err
+}
+
+// Call runs a read-only call of a contract at the latest block and returns what
+// it returned. Faults: ErrUnavailable, ErrBadAnswer, ErrRefused (a revert too).
+func (c *Client) Call(ctx context.Context, to [20]byte, data []byte) ([]byte, error) {
+	var out hexBytes
+	arg := map[string]hexBytes{"to": to[:], "input": data}
+	if err := c.call(ctx, limitSmall, call{"eth_call", []any{arg, "latest"}, &out}); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// SendRawTransaction gives the node a signed transaction in EIP-2718 form and
+// returns its hash. Faults: ErrUnavailable, ErrBadAnswer, ErrRefused.
+func (c *Client) SendRawTransaction(ctx context.Context, tx []byte) (phase0.Hash32, error) {
+	var hash hash32
+	err := c.call(ctx, limitSmall, call{"eth_sendRawTransaction", []any{hexBytes(tx)}, &hash})
+	return phase0.Hash32(hash), err
+}
+
+// raw keeps an answer as it came.
+type raw struct{ json.RawMessage }
+
+// null says whether the node answered that it has no such thing.
+func (r raw) null() bool { return len(r.RawMessage) == 0 || string(r.RawMessage) == "null" }

@@ -1,0 +1,7 @@
+//go:build !race
+
+package simnet
+
+import "time"
+
+const slotDuration = time.Second

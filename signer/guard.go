@@ -1,0 +1,130 @@
+package signer
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
+	"sidecar/chain"
+	"sidecar/commitments"
+	"sidecar/internal/ledger"
+)
+
+// guard refuses entries that do not fit the page, or contradict what stands on
+// it. It is pure. The ledger's resources are the last word; guard says no
+// earlier, and by name. A repeat of what stands is let through, so that the
+// ledger can answer it with the stored signature.
+func guard(v commitments.View, e ledger.Entry) error {
+	if !e.Kind.Signed() {
+		return ErrIncoherent.With("%s is not signed", e.Kind)
+	}
+	if e.Key == (phase0.BLSPubKey{}) || e.Root == (phase0.Root{}) || e.Resource == "" {
+		return ErrIncoherent.With("%s without key, root or resource", e.Kind)
+	}
+	switch e.Kind {
+	case ledger.KindDelegation:
+		return guardDelegation(v, e)
+	case ledger.KindCommitment:
+		return guardCommitment(v, e)
+	default:
+		return guardConstraints(v, e)
+	}
+}
+
+func guardDelegation(v commitments.View, e ledger.Entry) error {
+	d := e.Delegation
+	if d == nil || e.Draft != nil || e.Constraints != nil {
+		return ErrIncoherent.With("a delegation entry holds a delegation and nothing else")
+	}
+	if d.Slot != v.Slot || d.Proposer != v.Proposer {
+		return ErrIncoherent.With("the delegation is for another page")
+	}
+	if e.Key != d.Proposer {
+		return ErrIncoherent.With("a delegation is signed by its proposer")
+	}
+	if has := v.Delegation; has != nil && !sameDelegation(has, e) {
+		return ledger.ErrSlashable.With("slot %d is delegated already", v.Slot)
+	}
+	return nil
+}
+
+func guardCommitment(v commitments.View, e ledger.Entry) error {
+	if e.Draft == nil || e.Delegation != nil || e.Constraints != nil {
+		return ErrIncoherent.With("a commitment entry holds a draft and nothing else")
+	}
+	if v.Closed && !promised(v.Page, e) {
+		return ledger.ErrPageClosed.With("slot %d", v.Slot)
+	}
+	return nil
+}
+
+func guardConstraints(v commitments.View, e ledger.Entry) error {
+	c := e.Constraints
+	if c == nil || e.Draft != nil || e.Delegation != nil {
+		return ErrIncoherent.With("a constraints entry holds a message and nothing else")
+	}
+	if c.Slot != v.Slot || c.Proposer != v.Proposer {
+		return ErrIncoherent.With("the constraints are for another page")
+	}
+	if e.Key != c.Delegate {
+		return ErrIncoherent.With("constraints are signed by their delegate")
+	}
+	if has := v.Constraints; has != nil && has.Message.Delegate != c.Delegate {
+		return ledger.ErrSlashable.With("slot %d has its constraints already", v.Slot)
+	}
+	return nil
+}
+
+func sameDelegation(has *commitments.SignedDelegation, e ledger.Entry) bool {
+	x, y := has.Message, *e.Delegation
+	return x.Proposer == y.Proposer && x.Delegate == y.Delegate && x.Committer == y.Committer && x.Slot == y.Slot &&
+		bytes.Equal(x.Metadata, y.Metadata) && has.Nonce == e.Nonce && has.SigningID == e.SigningID
+}
+
+// promised says whether e is on the page already.
+func promised(p commitments.Page, e ledger.Entry) bool {
+	want := e.Draft.Commitment
+	for i := range p.Promises {
+		c := &p.Promises[i]
+		has := c.Commitment
+		if has.RequestHash == want.RequestHash && has.Type == want.Type && has.Slasher == want.Slasher &&
+			bytes.Equal(has.Payload, want.Payload) && c.Nonce == e.Nonce && c.SigningID == e.SigningID {
+			return true
+		}
+	}
+	return false
+}
+
+// resource names what an entry of this kind uses up; empty if decide names it.
+func resource(id commitments.PageID, e ledger.Entry) string {
+	switch {
+	case e.Kind == ledger.KindDelegation:
+		return commitments.ResourceDelegation(id.Slot, id.Proposer)
+	case e.Kind == ledger.KindConstraints && e.Constraints != nil:
+		return commitments.ResourceConstraints(e.Constraints.Delegate, e.Constraints.Slot)
+	case e.Kind == ledger.KindClose:
+		return fmt.Sprintf("close/%d/%#x", uint64(id.Slot), id.Proposer[:])
+	default:
+		return ""
+	}
+}
+
+// RootOf returns a function that computes the Commit-Boost signing root of an
+// entry's object on a chain, for Signer.Root. [Commit-Boost: PropCommitSigningInfo]
+func RootOf(spec chain.Spec) func(ledger.Entry) (phase0.Root, error) {
+	domain := spec.Domain(chain.DomainCommitBoost)
+	return func(e ledger.Entry) (root phase0.Root, err error) {
+		switch {
+		case e.Kind == ledger.KindCommitment && e.Draft != nil:
+			root = e.Draft.Commitment.Root()
+		case e.Kind == ledger.KindDelegation && e.Delegation != nil:
+			root, err = e.Delegation.Root()
+		case e.Kind == ledger.KindConstraints && e.Constraints != nil:
+			root, err = e.Constraints.Root()
+		default:
+			err = ErrIncoherent.With("%s has no root", e.Kind)
+		}
+		return commitments.SigningRoot(domain, spec.ChainID, root, e.SigningID, e.Nonce), err
+	}
+}

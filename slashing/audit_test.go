@@ -1,0 +1,315 @@
+package slashing
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sidecar/chain"
+	"sidecar/commitments"
+	"sidecar/internal/beacon"
+	"sidecar/internal/ledger"
+	"sidecar/signer"
+)
+
+var (
+	errDown = errors.New("node down")
+	// The promises of the tests, by request hash.
+	hashA, hashB = phase0.Hash32{0xaa}, phase0.Hash32{0xbb}
+)
+
+// court is an auditor with a real ledger; node, execution and module are fakes
+// with knobs.
+type court struct {
+	*Auditor
+	ledger  *ledger.Ledger
+	node    *node
+	log     *strings.Builder
+	metrics *prometheus.Registry
+}
+
+// node is both sides of a node: blocks by slot. down fails every call.
+type node struct {
+	mu       sync.Mutex
+	blocks   map[phase0.Slot]beacon.BlockInfo
+	down     bool
+	noEL     bool
+	wrongEL  bool
+	asked    int
+	verdicts func(commitments.Page, commitments.Block) []commitments.Verdict
+	auditErr error
+}
+
+func (n *node) edit(f func(*node)) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f(n)
+}
+
+func (n *node) Block(_ context.Context, slot phase0.Slot) (beacon.BlockInfo, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.asked++
+	b, ok := n.blocks[slot]
+	if n.down || !ok {
+		return beacon.BlockInfo{}, errDown
+	}
+	return b, nil
+}
+
+func (n *node) BlockByHash(_ context.Context, hash phase0.Hash32) (commitments.Block, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.noEL:
+		return commitments.Block{}, errDown
+	case n.wrongEL:
+		return commitments.Block{Hash: phase0.Hash32{9}}, nil
+	}
+	return commitments.Block{Hash: hash, Number: 1, Txs: [][]byte{{1}}}, nil
+}
+
+// Audit keeps every promise with a block, and excuses those of a missed slot.
+func (n *node) Audit(_ context.Context, p commitments.Page, b commitments.Block) (vs []commitments.Verdict, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.auditErr != nil {
+		return nil, n.auditErr
+	}
+	if n.verdicts != nil {
+		return n.verdicts(p, b), nil
+	}
+	for _, q := range p.Promises {
+		v := commitments.Verdict{RequestHash: q.Commitment.RequestHash, Outcome: commitments.Kept, Reason: "included"}
+		if b.Missed {
+			v.Outcome, v.Reason = commitments.Excused, "slot_missed"
+		}
+		vs = append(vs, v)
+	}
+	return vs, nil
+}
+
+func testSpec() chain.Spec {
+	return chain.Spec{Name: "test", SlotDuration: 12 * time.Second, SlotsPerEpoch: 32, GenesisTime: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)}
+}
+
+// inCourt holds a court in a bubble: two promises stand for slot 5, and the
+// clock for slot 1.
+func inCourt(t *testing.T, f func(c *court)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		spec := testSpec()
+		path := filepath.Join(t.TempDir(), "ledger.db")
+		if err := ledger.Create(path, spec.Name, spec.GenesisForkVersion); err != nil {
+			t.Fatal(err)
+		}
+		l, err := ledger.Open(path, spec.Name, spec.GenesisForkVersion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		for i, hash := range []phase0.Hash32{hashA, hashB} {
+			_, err := l.Append(t.Context(), page5, func(commitments.View) (ledger.Entry, error) {
+				return ledger.Entry{
+					Kind: ledger.KindCommitment, Module: "m", Key: phase0.BLSPubKey{1}, Root: phase0.Root{byte(i + 1)}, Resource: hash.String(),
+					Draft: &commitments.Draft{Commitment: commitments.Commitment{Type: 1, RequestHash: hash}},
+				}, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(12 * time.Second)
+		c := &court{ledger: l, node: &node{blocks: map[phase0.Slot]beacon.BlockInfo{5: {Slot: 5, ExecutionHash: phase0.Hash32{5}}}}, log: &strings.Builder{}}
+		c.metrics = prometheus.NewRegistry()
+		c.Auditor, err = New(Config{
+			Clock: chain.NewClock(spec, nil), Spec: spec, Book: l, Signer: &signer.Signer{Ledger: l}, Module: c.node, Beacon: c.node, Execution: c.node,
+			After: 2, Log: slog.New(slog.NewTextHandler(c.log, nil)), Metrics: NewMetrics(c.metrics),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = c.Run(ctx) }()
+		f(c)
+		cancel()
+		<-done
+	})
+}
+
+var page5 = commitments.PageID{Slot: 5, Proposer: phase0.BLSPubKey{5}}
+
+// until sleeps until just after a slot has begun.
+func (c *court) until(slot phase0.Slot) {
+	time.Sleep(c.Clock.Until(c.Clock.Start(slot)) + time.Millisecond)
+	synctest.Wait()
+}
+
+func (c *court) outcome(hash phase0.Hash32) string {
+	v, ok := c.Result(hash)
+	if !ok {
+		return "none"
+	}
+	return v.Outcome.String()
+}
+
+func TestAudit_Kept(t *testing.T) {
+	inCourt(t, func(c *court) {
+		c.until(7)
+		if got := c.outcome(hashA); got != "none" || c.node.asked != 0 {
+			t.Errorf("judged before slot + after has passed: %s", got)
+		}
+		c.until(8)
+		if a, b := c.outcome(hashA), c.outcome(hashB); a != "kept" || b != "kept" {
+			t.Errorf("got %s, %s", a, b)
+		}
+		entries := c.ledger.Len()
+		c.until(40)
+		if c.ledger.Len() != entries || c.node.asked != 1 {
+			t.Errorf("judged again: %d entries, %d questions", c.ledger.Len()-entries, c.node.asked)
+		}
+		families, err := c.metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				if f.GetName() == "sidecar_promises_total" && m.GetLabel()[0].GetValue() == "kept" && m.GetCounter().GetValue() != 2 {
+					t.Errorf("metric: got %v, want 2", m.GetCounter().GetValue())
+				}
+			}
+		}
+		if _, ok := c.Result(phase0.Hash32{1}); ok {
+			t.Error("a verdict on nothing")
+		}
+	})
+}
+
+func TestAudit_Missed(t *testing.T) {
+	inCourt(t, func(c *court) {
+		c.node.edit(func(n *node) { n.blocks[5] = beacon.BlockInfo{Slot: 5, Missed: true}; n.noEL = true })
+		c.until(8)
+		if got := c.outcome(hashA); got != "excused" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+func TestAudit_Broken(t *testing.T) {
+	inCourt(t, func(c *court) {
+		c.node.edit(func(n *node) {
+			n.verdicts = func(commitments.Page, commitments.Block) []commitments.Verdict {
+				return []commitments.Verdict{{RequestHash: hashA, Outcome: commitments.Kept}, {RequestHash: hashB, Outcome: commitments.Broken, Reason: "absent", Evidence: []byte{1}}}
+			}
+		})
+		c.until(8)
+		if a, b := c.outcome(hashA), c.outcome(hashB); a != "kept" || b != "broken" {
+			t.Errorf("got %s, %s", a, b)
+		}
+		if !strings.Contains(c.log.String(), "level=ERROR") || !strings.Contains(c.log.String(), "outcome=broken reason=absent") {
+			t.Errorf("log: %s", c.log)
+		}
+	})
+}
+
+// Whatever does not answer, or not sensibly, is no verdict; once it answers, the
+// promises are judged.
+func TestAudit_NeverOnSilence(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		sick, fit func(*node)
+	}{
+		{"beacon down", func(n *node) { n.down = true }, func(n *node) { n.down = false }},
+		{"execution down", func(n *node) { n.noEL = true }, func(n *node) { n.noEL = false }},
+		{"another block", func(n *node) { n.wrongEL = true }, func(n *node) { n.wrongEL = false }},
+		{"another slot", func(n *node) { n.blocks[5] = beacon.BlockInfo{Slot: 4, Missed: true} }, func(n *node) { n.blocks[5] = beacon.BlockInfo{Slot: 5} }},
+		{"optimistic", func(n *node) { n.blocks[5] = beacon.BlockInfo{Slot: 5, Optimistic: true} }, func(n *node) { n.blocks[5] = beacon.BlockInfo{Slot: 5} }},
+		{"module down", func(n *node) { n.auditErr = errDown }, func(n *node) { n.auditErr = nil }},
+		{"module without a verdict", func(n *node) {
+			n.verdicts = func(commitments.Page, commitments.Block) []commitments.Verdict { return nil }
+		}, func(n *node) { n.verdicts = nil }},
+		{"module unsure", func(n *node) {
+			n.verdicts = func(commitments.Page, commitments.Block) []commitments.Verdict {
+				return []commitments.Verdict{{RequestHash: hashA}, {RequestHash: hashB}}
+			}
+		}, func(n *node) { n.verdicts = nil }},
+		{"module judges another", func(n *node) {
+			n.verdicts = func(commitments.Page, commitments.Block) []commitments.Verdict {
+				return []commitments.Verdict{{RequestHash: phase0.Hash32{7}, Outcome: commitments.Broken}}
+			}
+		}, func(n *node) { n.verdicts = nil }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inCourt(t, func(c *court) {
+				c.node.edit(tt.sick)
+				entries := c.ledger.Len()
+				c.until(10)
+				if got := c.outcome(hashA); got != "none" || c.ledger.Len() != entries {
+					t.Fatalf("got %s and %d entries", got, c.ledger.Len()-entries)
+				}
+				c.node.edit(tt.fit)
+				c.until(50) // the pause between tries has grown to 5 minutes at most
+				if a, b := c.outcome(hashA), c.outcome(hashB); a != "kept" || b != "kept" {
+					t.Errorf("got %s, %s", a, b)
+				}
+			})
+		})
+	}
+}
+
+func TestAudit_RetriesGrowApart(t *testing.T) {
+	inCourt(t, func(c *court) {
+		c.node.edit(func(n *node) { n.down = true })
+		c.until(308) // an hour after the first try
+		c.node.mu.Lock()
+		defer c.node.mu.Unlock()
+		if c.node.asked < 10 || c.node.asked > 30 {
+			t.Errorf("asked %d times in an hour", c.node.asked)
+		}
+	})
+}
+
+// One verdict that could not be written is written later; the others stand.
+func TestAudit_HalfAPage(t *testing.T) {
+	inCourt(t, func(c *court) {
+		c.node.edit(func(n *node) {
+			n.verdicts = func(commitments.Page, commitments.Block) []commitments.Verdict {
+				return []commitments.Verdict{{RequestHash: hashB, Outcome: commitments.Broken}}
+			}
+		})
+		c.until(9)
+		if a, b := c.outcome(hashA), c.outcome(hashB); a != "none" || b != "broken" {
+			t.Fatalf("got %s, %s", a, b)
+		}
+		c.node.edit(func(n *node) { n.verdicts = nil })
+		c.until(20)
+		if a, b := c.outcome(hashA), c.outcome(hashB); a != "kept" || b != "broken" {
+			t.Errorf("got %s, %s: a final verdict was replaced", a, b)
+		}
+	})
+}
+
+func TestLatest_TheLastVerdictCounts(t *testing.T) {
+	p := commitments.Page{Verdicts: []commitments.Verdict{
+		{RequestHash: hashA, Outcome: commitments.Broken}, {RequestHash: hashB, Outcome: commitments.Kept}, {RequestHash: hashA, Outcome: commitments.Kept},
+	}}
+	if v, ok := latest(p, hashA); !ok || v.Outcome != commitments.Kept {
+		t.Errorf("got %v, %t", v, ok)
+	}
+}
+
+func TestNew_Refuses(t *testing.T) {
+	if _, err := New(Config{}); err == nil {
+		t.Error("got no error")
+	}
+}
