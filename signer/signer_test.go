@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -377,36 +375,4 @@ func TestMetrics(t *testing.T) {
 	if len(got) != 2 || got["commitment ok"] != 1 || got["unknown signer_forbidden"] != 1 {
 		t.Errorf("got %v", got)
 	}
-}
-
-func BenchmarkSign(b *testing.B) {
-	r := newRoad(b)
-	r.Root = nil
-	var n atomic.Uint64
-	entry := r.commitment(b, 1)
-	b.SetParallelism(32)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			e := entry
-			e.Resource = strconv.FormatUint(n.Add(1), 10)
-			id := commitments.PageID{Slot: phase0.Slot(n.Load() / 64), Proposer: r.proposer}
-			if _, err := r.Sign(context.Background(), id, func(commitments.View) (ledger.Entry, error) { return e, nil }); err != nil {
-				b.Error(err)
-				return
-			}
-		}
-	})
-}
-
-// BenchmarkKey is what the key operation alone costs: a signature and its verification.
-func BenchmarkKey(b *testing.B) {
-	r := newRoad(b)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := r.ink(context.Background(), r.proxy, phase0.Root{1}); err != nil {
-				b.Error(err)
-				return
-			}
-		}
-	})
 }

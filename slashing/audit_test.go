@@ -55,6 +55,12 @@ func (n *node) edit(f func(*node)) {
 	f(n)
 }
 
+func (n *node) questions() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.asked
+}
+
 func (n *node) Block(_ context.Context, slot phase0.Slot) (beacon.BlockInfo, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -166,7 +172,7 @@ func (c *court) outcome(hash phase0.Hash32) string {
 func TestAudit_Kept(t *testing.T) {
 	inCourt(t, func(c *court) {
 		c.until(7)
-		if got := c.outcome(hashA); got != "none" || c.node.asked != 0 {
+		if got := c.outcome(hashA); got != "none" || c.node.questions() != 0 {
 			t.Errorf("judged before slot + after has passed: %s", got)
 		}
 		c.until(8)
@@ -175,8 +181,8 @@ func TestAudit_Kept(t *testing.T) {
 		}
 		entries := c.ledger.Len()
 		c.until(40)
-		if c.ledger.Len() != entries || c.node.asked != 1 {
-			t.Errorf("judged again: %d entries, %d questions", c.ledger.Len()-entries, c.node.asked)
+		if asked := c.node.questions(); c.ledger.Len() != entries || asked != 1 {
+			t.Errorf("judged again: %d entries, %d questions", c.ledger.Len()-entries, asked)
 		}
 		families, err := c.metrics.Gather()
 		if err != nil {
@@ -271,10 +277,8 @@ func TestAudit_RetriesGrowApart(t *testing.T) {
 	inCourt(t, func(c *court) {
 		c.node.edit(func(n *node) { n.down = true })
 		c.until(308) // an hour after the first try
-		c.node.mu.Lock()
-		defer c.node.mu.Unlock()
-		if c.node.asked < 10 || c.node.asked > 30 {
-			t.Errorf("asked %d times in an hour", c.node.asked)
+		if asked := c.node.questions(); asked < 10 || asked > 30 {
+			t.Errorf("asked %d times in an hour", asked)
 		}
 	})
 }

@@ -31,11 +31,11 @@ func exitCode(err error) int {
 	switch fault.Code(err) {
 	case "config_invalid":
 		return 3
-	case "keystore_broken", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds":
+	case "keystore_invalid", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds", "keystore_empty", "proxy_missing", "proxy_delegation_invalid":
 		return 4
-	case "ledger_missing", "ledger_broken", "ledger_exists", "ledger_other_chain", "ledger_locked":
+	case "ledger_missing", "ledger_broken", "ledger_other_chain", "ledger_locked", "ledger_schema_newer", "ledger_lost":
 		return 5
-	case "listen_failed":
+	case "listen_failed", "admin_listen_failed":
 		return 6
 	}
 	return 1

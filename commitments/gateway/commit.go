@@ -189,15 +189,15 @@ func checkDraft(d commitments.Draft, info modules.Info, r commitments.Request, h
 	c := d.Commitment
 	switch {
 	case c.RequestHash != hash:
-		return ErrDraft.With("module %s: request hash", info.ID)
+		return modules.ErrDraft.With("module %s: request hash", info.ID)
 	case c.Type != r.Type || !bytes.Equal(c.Slasher[:], r.Slasher[:]):
-		return ErrDraft.With("module %s: type or slasher", info.ID)
+		return modules.ErrDraft.With("module %s: type or slasher", info.ID)
 	case len(c.Payload) > commitments.MaxPayload || len(d.Constraints) > commitments.MaxConstraints:
-		return ErrDraft.With("module %s: too large", info.ID)
+		return modules.ErrDraft.With("module %s: too large", info.ID)
 	}
 	for _, x := range d.Constraints {
 		if !slices.Contains(info.ConstraintTypes, x.Type) || len(x.Payload) > commitments.MaxPayload {
-			return ErrDraft.With("module %s: constraint of type %d", info.ID, x.Type)
+			return modules.ErrDraft.With("module %s: constraint of type %d", info.ID, x.Type)
 		}
 	}
 	return nil

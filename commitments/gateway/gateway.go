@@ -37,9 +37,7 @@ var (
 	ErrFullBlobs = fault.Define("slot_full_blobs", fault.Rejected, "The slot has no blobs left for this request.")
 	ErrFullBytes = fault.Define("slot_full_bytes", fault.Rejected, "The slot has no bytes left for this request.")
 	ErrFullCount = fault.Define("slot_full_count", fault.Rejected, "The slot holds as many promises as it may.")
-	ErrUnserved  = fault.Define("commitment_type_unserved", fault.Invalid, "No module serves this commitment type.")
 	ErrNoPromise = fault.Define("commitment_not_found", fault.NotFound, "No promise answers this request hash.")
-	ErrDraft     = fault.Define("module_draft_invalid", fault.Internal, "A module drafted a commitment that does not answer its request.")
 	ErrBusy      = fault.Define("gateway_busy", fault.Busy, "The gateway works on as many requests as it may.")
 	ErrDraining  = fault.Define("draining", fault.Unavailable, "The gateway is shutting down and makes no new promises.")
 )
@@ -202,7 +200,7 @@ func (g *Gateway) module(t uint64) (modules.Module, modules.Info, error) {
 			return m, info, nil
 		}
 	}
-	return nil, modules.Info{}, ErrUnserved.With("type %d", t)
+	return nil, modules.Info{}, modules.ErrUnknownType.With("type %d", t)
 }
 
 // cutoff is when the page of a slot closes.

@@ -56,7 +56,7 @@ func (p *paths) exist(ctx context.Context, relays []Relay, types []uint64) bool 
 	}
 	found := make(chan bool, len(ask))
 	for _, r := range ask { // a probe outlives the caller who began it: its answer serves the next
-		if !p.spawn(func(ctx context.Context) { found <- covers(p.probe(ctx, r), types) }) {
+		if !p.spawn(func(ctx context.Context) { found <- covers(p.probe(ctx, r, false), types) }) {
 			return false
 		}
 	}
@@ -85,9 +85,13 @@ func (p *paths) cached(name string) (capability, bool) {
 	return c, ok && (c.ok && age < 4*p.every || !c.ok && age < probeAgain)
 }
 
-// probe asks one relay; callers at the same time share the question.
-func (p *paths) probe(ctx context.Context, r Relay) capability {
+// probe asks one relay; callers at the same time share the question. Without
+// again, an answer that came meanwhile will do.
+func (p *paths) probe(ctx context.Context, r Relay, again bool) capability {
 	v, _, _ := p.flight.Do(r.Name(), func() (any, error) {
+		if c, fresh := p.cached(r.Name()); fresh && !again {
+			return c, nil
+		}
 		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 		defer cancel()
 		types, err := r.Capabilities(ctx)
@@ -113,7 +117,7 @@ func (p *paths) run(ctx context.Context, relays func() []Relay, count func(int))
 			}
 			names[r.Name()] = true
 			wg.Go(func() {
-				if c := p.probe(ctx, r); c.ok && len(c.types) > 0 {
+				if c := p.probe(ctx, r, true); c.ok && len(c.types) > 0 {
 					mu.Lock()
 					usable++
 					mu.Unlock()

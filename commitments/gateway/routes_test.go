@@ -116,7 +116,7 @@ func TestREST_Refusals(t *testing.T) {
 		{"unknown hash", "GET", "commitmentResult/0x" + strings.Repeat("00", 32), "", "", 404, "commitment_not_found"},
 		{"short hash", "GET", "commitmentResult/0x00", "", "", 400, "params_invalid"},
 		{"hash without hex", "GET", "commitmentResult/0x" + strings.Repeat("zz", 32), "", "", 400, "params_invalid"},
-		{"fee of an unserved type", "POST", "fee", "", strings.Replace(good, `:1,`, `:7,`, 1), 400, "commitment_type_unserved"},
+		{"fee of an unserved type", "POST", "fee", "", strings.Replace(good, `:1,`, `:7,`, 1), 400, "unknown_commitment_type"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			status, body := ask(t, tt.method, url+tt.path, tt.contentType, tt.body)
@@ -222,7 +222,7 @@ func TestRPC_Errors(t *testing.T) {
 		fault error
 		code  int
 	}{
-		{errConflict, -32000}, {errNode, -32001}, {ErrBusy, -32003}, {ErrDraft, -32603}, {io.EOF, -32603}, {context.DeadlineExceeded, -32001},
+		{errConflict, -32000}, {errNode, -32001}, {ErrBusy, -32003}, {io.EOF, -32603}, {context.DeadlineExceeded, -32001},
 	} {
 		got := failure(null, tt.fault)
 		if got.Error.Code != tt.code {

@@ -3,7 +3,6 @@
 package app
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -11,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sidecar/builderapi"
@@ -52,11 +52,12 @@ type App struct {
 	metrics *prometheus.Registry
 
 	relays   *relaySets
+	parent   *execution.Client // of extra validation; may be nil
 	builder  *builderapi.Service
 	servers  servers
 	promises *promises // nil: this sidecar only proposes
 
-	stopping atomic.Bool
+	listening, stopping atomic.Bool
 }
 
 // servers are the listeners; gateway and admin may be nil.
@@ -80,6 +81,12 @@ func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
 			return nil, err
 		}
 	}
+	if c.PBS.ExtraValidation {
+		if a.parent, err = a.executionNode(c.PBS.RPCURL); err != nil {
+			a.Close()
+			return nil, err
+		}
+	}
 	if a.builder, err = builderapi.New(a.builderConfig()); err != nil {
 		a.Close()
 		return nil, err
@@ -96,6 +103,9 @@ func (a *App) Close() {
 	if a.promises != nil {
 		a.promises.close()
 	}
+	if a.parent != nil {
+		a.parent.Close()
+	}
 	a.relays.close()
 }
 
@@ -110,8 +120,8 @@ func (a *App) builderConfig() builderapi.Config {
 		RegisterBatch: int(p.RegistrationBatch), SubmitTimeout: p.TimeoutGetPayload,
 		Penalty: builderapi.Penalty{Misses: p.Penalty.Misses, Slots: uint64(p.Penalty.Slots)}, // #nosec G115 -- validated
 	}
-	if p.ExtraValidation {
-		c.Parents = parents{a.executionNode(p.RPCURL)}
+	if a.parent != nil {
+		c.Parents = parents{a.parent}
 	}
 	if a.promises != nil {
 		c.Pages, c.Modules = a.promises.ledger, a.promises.modules
@@ -143,11 +153,12 @@ func (a *App) makeServers() (err error) {
 		}
 	}
 	if m := a.config.Metrics; m != nil && m.Enabled {
-		a.servers.admin = telemetry.NewAdmin(telemetry.AdminConfig{
+		a.servers.admin, err = telemetry.NewAdmin(telemetry.AdminConfig{
 			Addr: address(m.Host.String(), m.StartPort), Registry: a.metrics, Ready: a.ready, Log: a.log.With("part", "admin"),
+			Public: !m.Host.IsLoopback(), // the file says so, and was warned about
 		})
 	}
-	return nil
+	return err
 }
 
 func address(host string, port uint16) string {
@@ -165,7 +176,18 @@ func (a *App) GatewayAddr() net.Addr {
 	return a.servers.gateway.Addr()
 }
 
-// Promise reads what became of a request, for devnet and tests.
+// Listening says whether every listener is bound.
+func (a *App) Listening() bool { return a.listening.Load() }
+
+// Delegate is the proxy key that promises; zero if none does.
+func (a *App) Delegate() (key phase0.BLSPubKey) {
+	if a.promises != nil {
+		key = a.promises.gateway.Delegate
+	}
+	return key
+}
+
+// Ledger is the book of promises, to be read; nil without promises.
 func (a *App) Ledger() *ledger.Ledger {
 	if a.promises == nil {
 		return nil
@@ -186,7 +208,7 @@ func (a *App) ready() error {
 }
 
 // executionNode makes a client of an execution node.
-func (a *App) executionNode(url string) *execution.Client {
+func (a *App) executionNode(url string) (*execution.Client, error) {
 	return execution.New(execution.Config{URL: url, Spec: a.spec, Clock: a.clock, Log: a.log.With("part", "execution")})
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"sidecar/internal/execution"
 )
 
 // Check does all of a start but listening: it loads the muxes, asks the relays
@@ -16,8 +18,8 @@ func (a *App) Check(ctx context.Context) error {
 	if err := a.relays.table.Load(ctx); err != nil {
 		problems = append(problems, fmt.Errorf("muxes: %w", err))
 	}
-	if p := &a.config.PBS; p.ExtraValidation {
-		problems = append(problems, checkChainID(ctx, a, p.RPCURL)...)
+	if a.parent != nil {
+		problems = append(problems, checkChainID(ctx, a.parent, a.spec.ChainID)...)
 	}
 	if a.promises != nil {
 		problems = append(problems, a.promises.check(ctx, a)...)
@@ -25,13 +27,13 @@ func (a *App) Check(ctx context.Context) error {
 	return errors.Join(problems...)
 }
 
-func checkChainID(ctx context.Context, a *App, url string) []error {
-	id, err := a.executionNode(url).ChainID(ctx)
+func checkChainID(ctx context.Context, node *execution.Client, want uint64) []error {
+	id, err := node.ChainID(ctx)
 	switch {
 	case err != nil:
 		return []error{fmt.Errorf("execution node: %w", err)}
-	case id != a.spec.ChainID:
-		return []error{fmt.Errorf("execution node: chain id %d, the configuration says %d", id, a.spec.ChainID)}
+	case id != want:
+		return []error{fmt.Errorf("execution node: chain id %d, the configuration says %d", id, want)}
 	}
 	return nil
 }

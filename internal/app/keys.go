@@ -10,10 +10,14 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/chain"
+	"sidecar/fault"
 	"sidecar/internal/config"
 	"sidecar/internal/ledger"
 	"sidecar/signer/keystore"
 )
+
+// ErrLost is refused rather than healed: a fresh ledger would forget promises.
+var ErrLost = fault.Define("ledger_lost", fault.Conflict, "Proxy keys exist and their ledger does not; restore it, or move the keys away and start with new ones.")
 
 // held is what the keystores of the file hold.
 type held struct {
@@ -85,6 +89,9 @@ func Init(ctx context.Context, c *config.Config, out io.Writer) error {
 	proxies, err := store.LoadProxies()
 	if err != nil {
 		return fmt.Errorf("load proxy keys: %w", err)
+	}
+	if _, missing := os.Stat(c.Ledger.Path); missing != nil && len(proxies) > 0 {
+		return ErrLost.With("%s is missing, and %s holds proxy keys that may have promised", c.Ledger.Path, store.Keys)
 	}
 	err = ledger.Create(c.Ledger.Path, spec.Name, spec.GenesisForkVersion)
 	switch {

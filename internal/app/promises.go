@@ -123,11 +123,15 @@ func (p *promises) makeModules(a *App) error {
 		if err != nil {
 			return fmt.Errorf("module %s: %w", m.ID, err)
 		}
-		p.list = append(p.list, modules.Guard(made))
+		p.list = append(p.list, modules.WithRecovery(modules.WithTimeout(made, budgets), host.Log))
 	}
 	p.modules = modules.Set(p.list)
 	return nil
 }
+
+// budgets of a module's calls. Verify is on the path of a proposal and is bounded
+// again, tighter, by the Builder API.
+var budgets = modules.Budgets{Slot: 100 * time.Millisecond, Commit: time.Second, Verify: 100 * time.Millisecond, Audit: 10 * time.Second}
 
 // policy grants what journey d needs and nothing else: the gateway may delegate
 // with the consensus keys and close pages with the proxy; a module may promise
@@ -193,7 +197,7 @@ func (p *promises) run(ctx context.Context, g *errgroup.Group) {
 	loop("gateway", p.gateway.Run)
 	loop("audit", p.auditor.Run)
 	for _, m := range p.list {
-		if r, ok := m.(modules.Runner); ok {
+		if r, ok := modules.RunnerOf(m); ok {
 			loop("module "+m.Info().ID, r.Run)
 		}
 	}
@@ -218,7 +222,7 @@ func (p *promises) check(ctx context.Context, a *App) (problems []error) {
 	if err := p.beacon.Check(ctx); err != nil {
 		problems = append(problems, fmt.Errorf("beacon node: %w", err))
 	}
-	problems = append(problems, checkChainID(ctx, a, a.config.Execution.URL)...)
+	problems = append(problems, checkChainID(ctx, p.execution, a.spec.ChainID)...)
 	if len(a.relays.constrained()) == 0 {
 		problems = append(problems, errors.New("no relay has constraints = true: no promise could be carried"))
 	}

@@ -9,12 +9,13 @@ import (
 
 	"sidecar/builderapi"
 	"sidecar/internal/config"
+	"sidecar/internal/mux"
 	"sidecar/internal/relay"
 )
 
 // relaySets holds the relays of the file, in the sets that validators belong to.
 type relaySets struct {
-	table *muxTable
+	table *mux.Table
 	sets  []*builderapi.Set // the default first, then one per mux, as the table numbers them
 	all   []*relay.Client
 }
@@ -66,6 +67,21 @@ func newRelaySets(a *App) (*relaySets, error) {
 	}
 	r.table, err = a.muxTable()
 	return r, err
+}
+
+// muxTable says which validator belongs to which set. Lido and Stader are read
+// from the execution node.
+func (a *App) muxTable() (*mux.Table, error) {
+	c := mux.FromFile(a.config)
+	c.Log, c.Metrics = a.log.With("part", "mux"), mux.NewMetrics(a.metrics)
+	if url := a.config.PBS.RPCURL; url != "" {
+		node, err := a.executionNode(url)
+		if err != nil {
+			return nil, err
+		}
+		c.Caller = node
+	}
+	return mux.New(c)
 }
 
 func (a *App) relayConfig(c *config.Relay, measures *relay.Metrics) relay.Config {

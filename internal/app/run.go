@@ -41,6 +41,7 @@ func (a *App) Run(ctx context.Context) error {
 	if err := a.Listen(); err != nil {
 		return err
 	}
+	a.listening.Store(true)
 	// Nothing below hangs on ctx itself: what is under way is finished first.
 	root := context.WithoutCancel(ctx)
 	public, closePublic := context.WithCancel(root)

@@ -66,7 +66,7 @@ func (s *Schedule) Proposer(slot phase0.Slot) (phase0.BLSPubKey, phase0.Validato
 	return d.Pubkey, d.Index, true
 }
 
-// Upcoming returns our duties from the next slot on, ascending.
+// Upcoming returns our duties from the running slot on, ascending.
 func (s *Schedule) Upcoming() []Duty {
 	ours, now := map[phase0.BLSPubKey]bool{}, s.clock.Slot()
 	for _, k := range s.keys() {
@@ -80,7 +80,7 @@ func (s *Schedule) Upcoming() []Duty {
 			continue
 		}
 		for _, d := range h.Proposers {
-			if d.Slot > now && ours[d.Pubkey] {
+			if d.Slot >= now && ours[d.Pubkey] {
 				up = append(up, d)
 			}
 		}

@@ -14,72 +14,89 @@ func (k *checker) override(env func(string) (string, bool)) {
 	if env == nil {
 		return
 	}
-	c := k.c
-	text := func(name, key string, into *string, applies bool) {
-		if v, ok := env(name); ok && applies {
-			*into = v
-			if v == "" {
-				k.env(name, "is empty")
-			}
-			delete(k.bad, key)
-		}
-	}
-	endpoint := func(name string, host *netip.Addr, port *uint16) {
-		v, ok := env(name)
-		if !ok {
-			return
-		}
-		at, err := netip.ParseAddrPort(v)
-		if err != nil {
-			k.env(name, "is not address:port")
-			return
-		}
-		*host, *port = at.Addr(), at.Port()
-	}
-	number := func(name string, limit uint64, set func(uint64)) {
-		v, ok := env(name)
-		if !ok {
-			return
-		}
-		n, err := strconv.ParseUint(v, 10, 64)
-		if err != nil || n > limit {
-			k.env(name, "is not a number from 0 to %d", limit)
-			return
-		}
-		set(n)
-	}
-
-	endpoint("CB_PBS_ENDPOINT", &c.PBS.Host, &c.PBS.Port)
-	text("CB_CHAIN_SPEC", "chain.path", &c.Network.Path, c.Network.Path != "")
-	number("CB_METRICS_PORT", math.MaxUint16, func(n uint64) {
+	c, e := k.c, overrides{k, env}
+	e.endpoint("CB_PBS_ENDPOINT", &c.PBS.Host, &c.PBS.Port)
+	e.path("CB_CHAIN_SPEC", &c.Network.Path, c.Network.Path != "")
+	e.number("CB_METRICS_PORT", math.MaxUint16, func(n uint64) {
 		if c.Metrics == nil {
 			c.Metrics = new(Metrics)
 			c.Metrics.setDefaults()
 		}
-		c.Metrics.Enabled, c.Metrics.StartPort = true, uint16(n) // #nosec G115 -- bounded above
+		c.Metrics.Enabled, c.Metrics.StartPort = true, uint16(n) // #nosec G115 -- bounded by number
 	})
-	text("CB_LOGS_DIR", "logs.file.dir_path", &c.Logs.File.DirPath, true)
-	for i := range c.Muxes {
-		if l := c.Muxes[i].Loader; l != nil {
-			text("CB_MUX_PATH_"+c.Muxes[i].ID, element("mux", i)+".loader", &l.Path, l.Path != "")
+	e.path("CB_LOGS_DIR", &c.Logs.File.DirPath, true)
+	for _, m := range c.Muxes {
+		if l := m.Loader; l != nil {
+			e.path("CB_MUX_PATH_"+m.ID, &l.Path, l.Path != "")
 		}
 	}
-	s := c.Signer
-	if s == nil {
+	if c.Signer != nil {
+		e.signer(c.Signer)
+	}
+}
+
+// overrides reads environment variables and reports wrong ones.
+type overrides struct {
+	k   *checker
+	env func(string) (string, bool)
+}
+
+func (e overrides) signer(s *Signer) {
+	e.endpoint("CB_SIGNER_ENDPOINT", &s.Host, &s.Port)
+	e.number("CB_SIGNER_JWT_AUTH_FAIL_LIMIT", math.MaxInt32, func(n uint64) {
+		s.JWTAuthFailLimit = int(n) // #nosec G115 -- bounded by number
+	})
+	e.number("CB_SIGNER_JWT_AUTH_FAIL_TIMEOUT_SECONDS", math.MaxInt32, func(n uint64) {
+		s.JWTAuthFailTimeout = time.Duration(n) * time.Second // #nosec G115 -- bounded by number
+	})
+	if s.Local == nil {
 		return
 	}
-	endpoint("CB_SIGNER_ENDPOINT", &s.Host, &s.Port)
-	number("CB_SIGNER_JWT_AUTH_FAIL_LIMIT", math.MaxInt32, func(n uint64) { s.JWTAuthFailLimit = int(n) }) // #nosec G115 -- bounded
-	number("CB_SIGNER_JWT_AUTH_FAIL_TIMEOUT_SECONDS", math.MaxInt32, func(n uint64) {
-		s.JWTAuthFailTimeout = time.Duration(n) * time.Second // #nosec G115 -- bounded
-	})
-	if l := s.Local; l != nil {
-		const at = "signer.local."
-		text("CB_SIGNER_LOADER_FILE", at+"loader.key_path", &l.Loader.KeyPath, l.Loader.KeyPath != "")
-		text("CB_SIGNER_LOADER_KEYS_DIR", at+"loader.keys_path", &l.Loader.KeysPath, l.Loader.KeysPath != "")
-		text("CB_SIGNER_LOADER_SECRETS_DIR", at+"loader.secrets_path", &l.Loader.SecretsPath, l.Loader.KeysPath != "")
-		text("CB_PROXY_STORE_DIR", at+"store.proxy_dir", &l.Store.ProxyDir, l.Store.ProxyDir != "")
-		text("CB_PROXY_KEYS_DIR", at+"store.keys_path", &l.Store.KeysPath, l.Store.KeysPath != "")
-		text("CB_PROXY_SECRETS_DIR", at+"store.secrets_path", &l.Store.SecretsPath, l.Store.KeysPath != "")
+	l, st := &s.Local.Loader, &s.Local.Store
+	e.path("CB_SIGNER_LOADER_FILE", &l.KeyPath, l.KeyPath != "")
+	e.path("CB_SIGNER_LOADER_SECRETS_DIR", &l.SecretsPath, l.KeysPath != "")
+	e.path("CB_SIGNER_LOADER_KEYS_DIR", &l.KeysPath, l.KeysPath != "")
+	e.path("CB_PROXY_STORE_DIR", &st.ProxyDir, st.ProxyDir != "")
+	e.path("CB_PROXY_SECRETS_DIR", &st.SecretsPath, st.KeysPath != "")
+	e.path("CB_PROXY_KEYS_DIR", &st.KeysPath, st.KeysPath != "")
+}
+
+// path replaces a path, if the file has one of its kind.
+func (e overrides) path(name string, into *string, applies bool) {
+	v, ok := e.env(name)
+	switch {
+	case !ok || !applies:
+	case v == "":
+		e.k.env(name, "is empty")
+	default:
+		*into = v
 	}
+}
+
+// endpoint replaces address and port.
+func (e overrides) endpoint(name string, host *netip.Addr, port *uint16) {
+	v, ok := e.env(name)
+	if !ok {
+		return
+	}
+	at, err := netip.ParseAddrPort(v)
+	if err != nil {
+		e.k.env(name, "is not address:port")
+		return
+	}
+	*host, *port = at.Addr(), at.Port()
+}
+
+// number sets a number from 0 to limit.
+func (e overrides) number(name string, limit uint64, set func(uint64)) {
+	v, ok := e.env(name)
+	if !ok {
+		return
+	}
+	n, err := strconv.ParseUint(v, 10, 64)
+	if err != nil || n > limit {
+		e.k.env(name, "is not a number from 0 to %d", limit)
+		return
+	}
+	set(n)
 }

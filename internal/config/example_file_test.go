@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"os"
 	"reflect"
 	"regexp"
@@ -191,6 +190,6 @@ func TestExample_Complete(t *testing.T) {
 		}
 	}
 	if len(known) < 100 {
-		t.Error(fmt.Sprintf("only %d fields", len(known)))
+		t.Errorf("only %d fields", len(known))
 	}
 }

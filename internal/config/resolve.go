@@ -124,21 +124,22 @@ func (k *checker) customChain(n *Network) {
 	for _, key := range []string{"genesis_time_secs", "genesis_fork_version", "fulu_fork_slot", "chain_id"} {
 		k.require(k.given("chain."+key), "chain."+key, "is missing")
 	}
-	slot := n.SlotTimeMs
+	slot := n.ShortSlotTime
 	if k.given("chain.slot_time_secs") {
 		slot = time.Duration(min(n.SlotTime, 1<<20)) * time.Second // #nosec G115 -- bounded
 	}
-	k.require(k.given("chain.slot_time_secs") != k.given("chain.slot_time_ms"), "chain.slot_time_secs", "one of slot_time_secs and slot_time_ms is needed")
+	k.require(k.given("chain.slot_time_secs") != k.given("chain.slot_time_ms"), "chain.slot_time_secs",
+		"one of slot_time_secs and slot_time_ms is needed")
 	k.require(n.FuluForkSlot%32 == 0, "chain.fulu_fork_slot", "is not a multiple of 32: forks begin with an epoch")
 	if len(k.errs) > before {
 		return
 	}
-	spec := chain.Custom(time.Unix(n.GenesisTime, 0).UTC(), slot, n.ForkVersion, phase0.Slot(n.FuluForkSlot), uint64(n.ChainID))
 	for _, key := range []string{"genesis_time_secs", "genesis_fork_version", "fulu_fork_slot", "chain_id", "slot_time_secs", "slot_time_ms"} {
 		if k.bad["chain."+key] {
 			return
 		}
 	}
+	spec := chain.Custom(time.Unix(n.GenesisTime, 0).UTC(), slot, n.ForkVersion, phase0.Slot(n.FuluForkSlot), uint64(n.ChainID))
 	if err := spec.Validate(); err != nil {
 		k.fail("chain", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}

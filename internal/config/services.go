@@ -20,8 +20,8 @@ type Network struct {
 	Path string `toml:"path"`
 	// SlotTime of a custom chain, in seconds.
 	SlotTime uint64 `toml:"slot_time_secs"`
-	// SlotTimeMs of a custom chain with slots below a second, instead of SlotTime.
-	SlotTimeMs time.Duration `toml:"slot_time_ms"`
+	// ShortSlotTime of a custom chain with slots below a second, instead of SlotTime.
+	ShortSlotTime time.Duration `toml:"slot_time_ms"`
 	// ForkVersion is the genesis fork version of a custom chain: four bytes in hexadecimal.
 	ForkVersion phase0.Version `toml:"genesis_fork_version"`
 	// FuluForkSlot of a custom chain; slots below it are Electra. A multiple of 32.
@@ -131,6 +131,13 @@ type Gateway struct {
 	// MinTip is the effective priority fee per gas that a promise costs, in wei.
 	// Default 1 gwei. It reaches the proposer through the winning bid.
 	MinTip uint256.Int `toml:"min_tip_gwei"`
+}
+
+// DefaultGateway returns the defaults of the table.
+func DefaultGateway() *Gateway {
+	g := new(Gateway)
+	g.setDefaults()
+	return g
 }
 
 func (g *Gateway) setDefaults() {

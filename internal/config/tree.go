@@ -156,12 +156,10 @@ func (b *builder) enter(e *unstable.Node, array bool) (*node, error) {
 
 // set puts key = value, whose key may be dotted, into a table.
 func (b *builder) set(at *node, e *unstable.Node) error {
-	line := at.line
 	for it := e.Key(); it.Next(); {
 		k := it.Node()
 		b.lastKey = k.Raw.Offset
-		key := string(k.Data)
-		line = b.line(k.Raw.Offset)
+		key, line := string(k.Data), b.line(k.Raw.Offset)
 		if first := at.table[key]; first != nil && it.IsLast() {
 			return fmt.Errorf("%s is here twice, first on line %d", key, first.line)
 		}

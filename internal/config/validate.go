@@ -37,7 +37,8 @@ func (k *checker) pbs() {
 	k.timeout(p.TimeoutGetPayload, "pbs.timeout_get_payload_ms")
 	k.timeout(p.TimeoutRegisterValidator, "pbs.timeout_register_validator_ms")
 	k.timeout(p.LateInSlot, "pbs.late_in_slot_time_ms")
-	k.require(p.TimeoutGetHeader < p.LateInSlot || k.bad["pbs.late_in_slot_time_ms"], "pbs.timeout_get_header_ms", "is not below late_in_slot_time_ms (%d)", p.LateInSlot.Milliseconds())
+	k.require(p.TimeoutGetHeader < p.LateInSlot || k.bad["pbs.late_in_slot_time_ms"], "pbs.timeout_get_header_ms",
+		"is not below late_in_slot_time_ms (%d)", p.LateInSlot.Milliseconds())
 	if p.AnswerWithin >= time.Second {
 		k.warn("pbs.answer_within_ms", "beacon nodes give up after 1000 ms, measured before our socket")
 	}

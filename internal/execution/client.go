@@ -21,6 +21,7 @@ import (
 
 	"sidecar/chain"
 	"sidecar/fault"
+	"sidecar/internal/fetch"
 	"sidecar/modules"
 )
 
@@ -44,6 +45,7 @@ const (
 	headLife       = 500 * time.Millisecond // how old a head may be that accounts are read at
 	maxAccounts    = 4096                   // remembered at one head
 	maxParents     = 64                     // remembered headers
+	maxConns       = 16                     // to the node
 )
 
 // Config is what New needs.
@@ -53,7 +55,7 @@ type Config struct {
 	Clock   *chain.Clock
 	Log     *slog.Logger  // Optional.
 	Metrics *Metrics      // Optional.
-	HTTP    *http.Client  // Optional. It must not follow redirects.
+	HTTP    *http.Client  // Optional; default fetch.New. It must not follow redirects.
 	Timeout time.Duration // of one request; default 2 s
 }
 
@@ -91,29 +93,12 @@ func New(cfg Config) (*Client, error) {
 		cfg.Timeout = defaultTimeout
 	}
 	if cfg.HTTP == nil {
-		cfg.HTTP = newHTTP(cfg.Timeout)
+		cfg.HTTP = fetch.New(fetch.Options{Timeout: cfg.Timeout, MaxConnsPerHost: maxConns})
 	}
 	return &Client{
 		url: cfg.URL, spec: cfg.Spec, clock: cfg.Clock, log: cfg.Log, metrics: cfg.Metrics, http: cfg.HTTP, timeout: cfg.Timeout,
 		accounts: map[bellatrix.ExecutionAddress]modules.Account{}, parents: map[phase0.Hash32]Parent{},
 	}, nil
-}
-
-// newHTTP makes a client for one host: few connections, no redirects, no
-// transparent decompression, no proxy from the environment.
-func newHTTP(timeout time.Duration) *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			MaxConnsPerHost:        16,
-			MaxIdleConnsPerHost:    8,
-			IdleConnTimeout:        30 * time.Second,
-			ResponseHeaderTimeout:  timeout,
-			TLSHandshakeTimeout:    timeout,
-			MaxResponseHeaderBytes: 64 << 10,
-			DisableCompression:     true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 }
 
 // Close drops idle connections.

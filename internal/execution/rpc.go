@@ -7,14 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/holiman/uint256"
+
+	"sidecar/internal/fetch"
 )
 
 // call is one request of a batch: its answer is decoded into into.
@@ -121,31 +121,16 @@ func (c *Client) post(ctx context.Context, text []byte, limit int64) ([]byte, er
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
-	res, err := c.http.Do(req)
-	if err != nil {
-		return nil, ErrUnavailable.Wrap(withoutURL(err))
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return nil, ErrUnavailable.With("status %d", res.StatusCode)
-	}
-	body, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
-	if err != nil {
+	status, _, body, err := fetch.Do(ctx, c.http, req, limit)
+	switch {
+	case errors.Is(err, fetch.ErrTooLarge):
+		return nil, ErrBadAnswer.Wrap(err)
+	case err != nil:
 		return nil, ErrUnavailable.Wrap(err)
-	}
-	if int64(len(body)) > limit {
-		return nil, ErrBadAnswer.With("more than %d bytes", limit)
+	case status != http.StatusOK:
+		return nil, ErrUnavailable.With("status %d", status)
 	}
 	return body, nil
-}
-
-// withoutURL keeps the node's URL, which may hold a secret, out of messages.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 // clip shortens what a node says, and keeps it printable.

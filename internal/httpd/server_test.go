@@ -53,6 +53,7 @@ func TestListen_Taken(t *testing.T) {
 	if err := s.Run(context.Background()); !errors.Is(err, ErrListen) || s.Addr() != nil {
 		t.Errorf("Run = %v", err)
 	}
+	r.do(t, "GET", "/", "") // it serves by now
 	if err := r.ServeListener(context.Background(), newMemory()); !errors.Is(err, ErrListen) {
 		t.Errorf("second ServeListener = %v", err)
 	}
@@ -262,7 +263,6 @@ func TestAccept_OutOfDescriptors(t *testing.T) {
 	if n := strings.Count(l.String(), "Connection not accepted"); n != 1 {
 		t.Errorf("%d log lines, want 1", n)
 	}
-	_ = stop
 	_ = inner.Close() // the listener goes without our doing
 	if err := <-done; !errors.Is(err, ErrListen) {
 		t.Errorf("ServeListener = %v", err)

@@ -30,8 +30,8 @@ func written(t testing.TB) string {
 	return path
 }
 
-// TestVerify_FindsEveryChange changes one thing at a time in a sound ledger.
-func TestVerify_FindsEveryChange(t *testing.T) {
+// changes alter one thing each in a ledger that written made.
+func changes() map[string]func(*bolt.Tx) error {
 	flip := func(bucket, key []byte, at int) func(*bolt.Tx) error {
 		return func(tx *bolt.Tx) error {
 			v := bytes.Clone(tx.Bucket(bucket).Get(key))
@@ -49,7 +49,7 @@ func TestVerify_FindsEveryChange(t *testing.T) {
 		return func(tx *bolt.Tx) error { return tx.Bucket(bucket).Put(key, value) }
 	}
 	hash := hashOf(1)
-	cases := map[string]func(*bolt.Tx) error{
+	return map[string]func(*bolt.Tx) error{
 		"version":                 flip(bucketRecords, number(1), 0),
 		"record kind":             flip(bucketRecords, number(1), 1),
 		"previous hash":           flip(bucketRecords, number(3), 5),
@@ -78,6 +78,10 @@ func TestVerify_FindsEveryChange(t *testing.T) {
 		"page entry added":        put(bucketPages, pageKey(page(2), 1), nil),
 		"bucket of seals dropped": func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketEntries) },
 	}
+}
+
+// TestVerify_FindsEveryChange changes one thing at a time in a sound ledger.
+func TestVerify_FindsEveryChange(t *testing.T) {
 	sound := written(t)
 	if sum, err := Verify(sound); err != nil || sum.Records != 8 || sum.Entries != 5 || sum.Seals != 3 || sum.Newest != 1 {
 		t.Fatalf("sound ledger: %+v, %v", sum, err)
@@ -86,7 +90,7 @@ func TestVerify_FindsEveryChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, change := range cases {
+	for name, change := range changes() {
 		t.Run(name, func(t *testing.T) {
 			path := t.TempDir() + "/ledger.db"
 			if err := os.WriteFile(path, original, 0o600); err != nil {

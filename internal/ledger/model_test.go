@@ -8,12 +8,17 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/prometheus/client_golang/prometheus"
 	bolt "go.etcd.io/bbolt"
 	"pgregory.net/rapid"
+
+	"sidecar/chain"
+	"sidecar/commitments"
 )
 
 // TestModel_Resources plays random requests, conflicts and restarts against a
@@ -197,6 +202,85 @@ func TestGroupCommit_NothingIsReleasedBeforeTheSync(t *testing.T) {
 	}
 	if len(seen) != callers || l.Len() != callers+1 {
 		t.Errorf("%d positions for %d callers, %d entries", len(seen), callers, l.Len())
+	}
+}
+
+// TestGroupCommit_SealsDoNotTouchOldPages: a page that a reader holds stays as
+// it was, whatever a batch of seals does to the page.
+func TestGroupCommit_SealsDoNotTouchOldPages(t *testing.T) {
+	l, arrived, release := gated(t)
+	held := make(chan struct{}) // closed: commits wait for the test
+	go func() {
+		for range arrived {
+			select {
+			case <-held:
+				time.Sleep(50 * time.Millisecond) // the next batch gathers
+			default:
+			}
+			release <- struct{}{}
+		}
+	}()
+	id := page(1)
+	d := &commitments.Delegation{Proposer: id.Proposer, Slot: 1}
+	receipts := []Receipt{must(t, l, id, Entry{Kind: KindDelegation, Root: rootOf(1), Resource: "d", Delegation: d})}
+	for n := range 8 {
+		receipts = append(receipts, must(t, l, id, promise(n, "")))
+	}
+	before := l.Page(id)
+	close(held)
+	var group sync.WaitGroup
+	group.Go(func() { must(t, l, page(2), promise(99, "")) }) // occupies the writer
+	for _, r := range receipts {
+		time.Sleep(3 * time.Millisecond) // in this order: the delegation first
+		group.Go(func() { seal(t, l, r, 7) })
+	}
+	group.Wait()
+	for i := range before.Promises {
+		if len(before.Promises[i].Signature) != 0 || len(l.Page(id).Promises[i].Signature) != 96 {
+			t.Errorf("promise %d: a held page changed, or the new one did not", i)
+		}
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	m := NewMetrics(registry)
+	value := func(name string) float64 {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == name {
+				return f.GetMetric()[0].GetGauge().GetValue() + float64(f.GetMetric()[0].GetHistogram().GetSampleCount())
+			}
+		}
+		t.Fatalf("no metric %s", name)
+		return 0
+	}
+	first, path := fresh(t)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var broken atomic.Bool
+	l, err := open(path, "holesky", holesky, func(tx *bolt.Tx) error {
+		if broken.Load() {
+			return breaks["failed"](tx)
+		}
+		return tx.Commit()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	l.Measure(m, chain.NewClock(chain.Spec{}, nil))
+	must(t, l, page(1), promise(1, ""))
+	if value("sidecar_ledger_commit_seconds") != 1 || value("sidecar_ledger_batch_records") != 1 || value("sidecar_ledger_healthy") != 1 {
+		t.Error("one commit is not one commit")
+	}
+	broken.Store(true)
+	if _, err := l.Append(context.Background(), page(1), constant(promise(2, ""))); !errors.Is(err, ErrPoisoned) || value("sidecar_ledger_healthy") != 0 {
+		t.Errorf("poisoned: %v, healthy %v", err, value("sidecar_ledger_healthy"))
 	}
 }
 

@@ -42,17 +42,26 @@ func Walk(path string, show func(Record) error) (sum Summary, err error) {
 }
 
 // Records shows every record of an open ledger, in order, checking the chain.
-// It reads a snapshot and does not hold up the writer.
+// It reads a snapshot; show must not call this ledger, and should be quick: the
+// writer waits for it when the file outgrows its map. Faults: ErrPoisoned, ErrBroken, show's.
 func (l *Ledger) Records(show func(Record) error) error {
 	if err := l.Poisoned(); err != nil {
 		return ErrPoisoned.Wrap(err)
 	}
-	return guarded(func() error {
+	var shown error
+	err := guarded(func() error {
 		return l.store.db.View(func(tx *bolt.Tx) error {
-			_, err := walk(tx, func(_ *buckets, r Record) error { return show(r) })
+			_, err := walk(tx, func(_ *buckets, r Record) error {
+				shown = show(r)
+				return shown
+			})
 			return err
 		})
 	})
+	if shown != nil {
+		return shown
+	}
+	return named(err)
 }
 
 // named gives an unnamed error of a walk its fault.

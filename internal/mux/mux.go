@@ -57,7 +57,7 @@ type Config struct {
 	SSVPublicURL string   // for SSV
 	Refresh      time.Duration
 	Caller       Caller       // needed by Lido and Stader
-	Client       *http.Client // its redirects are not followed; nil: a plain one
+	Client       *http.Client // its redirects are not followed; nil: one of fetch.New
 	Log          *slog.Logger
 	Metrics      *Metrics // may be nil
 }
@@ -223,6 +223,7 @@ func (t *Table) build(loaded [][]phase0.BLSPubKey) (map[phase0.BLSPubKey]int, er
 func (t *Table) loadAll(ctx context.Context, want func(Source) bool) (keys [][]phase0.BLSPubKey, errs []error) {
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
+	defer t.web.close()
 	keys = make([][]phase0.BLSPubKey, len(t.cfg.Sources))
 	errs = make([]error, len(t.cfg.Sources))
 	var group errgroup.Group

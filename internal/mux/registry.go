@@ -94,7 +94,7 @@ func (c contract) call(ctx context.Context, l *config.Loader, signature string, 
 func loadLido(ctx context.Context, caller Caller, network string, l *config.Loader) ([]phase0.BLSPubKey, error) {
 	m, ok := lidoModules(network)[l.LidoModuleID]
 	if !ok {
-		return nil, fmt.Errorf("Lido has no module %d on %s", l.LidoModuleID, network)
+		return nil, fmt.Errorf("no Lido module %d on %s", l.LidoModuleID, network)
 	}
 	at, err := address(m.address)
 	if err != nil {
@@ -169,7 +169,7 @@ func appendLido(keys []phase0.BLSPubKey, out []byte, n int) ([]phase0.BLSPubKey,
 func loadStader(ctx context.Context, caller Caller, network string, l *config.Loader) ([]phase0.BLSPubKey, error) {
 	pool, ok := staderPools()[l.StaderPool]
 	if network != "mainnet" || !ok {
-		return nil, fmt.Errorf("Stader has no pool %q on %s", l.StaderPool, network)
+		return nil, fmt.Errorf("no Stader pool %q on %s", l.StaderPool, network)
 	}
 	at, err := address(pool)
 	if err != nil {
@@ -185,7 +185,7 @@ func loadStader(ctx context.Context, caller Caller, network string, l *config.Lo
 		return nil, err
 	}
 	if operator == ([20]byte{}) {
-		return nil, fmt.Errorf("Stader has no operator %d", l.NodeOperatorID)
+		return nil, fmt.Errorf("no Stader operator %d", l.NodeOperatorID)
 	}
 	if out, err = c.call(ctx, l, "getOperatorTotalKeys(uint256)", argUint(l.NodeOperatorID)); err != nil {
 		return nil, err

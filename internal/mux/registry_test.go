@@ -160,7 +160,7 @@ func TestLoad_LidoRefused(t *testing.T) {
 		module uint64
 		want   string
 	}{
-		"no module":     {&fakeLido{}, 9, "no module 9"},
+		"no module":     {&fakeLido{}, 9, "no Lido module 9"},
 		"fails":         {&fakeLido{fail: errors.New("no node")}, 1, "no node"},
 		"total too big": {&fakeLido{total: 100_001}, 1, "more than 100000"},
 		"too few keys":  {&fakeLido{total: 11}, 1, "480 bytes, where 11 keys were asked for"},
@@ -254,8 +254,8 @@ func TestLoad_StaderRefused(t *testing.T) {
 		network string
 		want    string
 	}{
-		"network":      {&fakeStader{}, "hoodi", "no pool"},
-		"no operator":  {&fakeStader{keys: keys(0, 1), keyLen: 48}, "mainnet", "no operator 3"},
+		"network":      {&fakeStader{}, "hoodi", "no Stader pool"},
+		"no operator":  {&fakeStader{keys: keys(0, 1), keyLen: 48}, "mainnet", "no Stader operator 3"},
 		"total high":   {&fakeStader{keys: keys(0, 9), operator: at, total: 10, keyLen: 48}, "mainnet", "9 keys, where the total is 10"},
 		"total low":    {&fakeStader{keys: keys(0, 9), operator: at, total: 8, keyLen: 48}, "mainnet", "9 keys, where the total is 8"},
 		"total absurd": {&fakeStader{operator: at, total: 1 << 50}, "mainnet", "more than 100000"},

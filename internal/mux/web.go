@@ -16,6 +16,7 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/internal/config"
+	"sidecar/internal/fetch"
 )
 
 const (
@@ -24,19 +25,29 @@ const (
 )
 
 // web reads bounded answers over HTTP, without redirects and decompression.
-type web struct{ client *http.Client }
+type web struct {
+	client *http.Client
+	own    bool // made here, so that its idle connections are ours to drop
+}
 
 func newWeb(client *http.Client) web {
 	if client == nil {
-		client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		return web{fetch.New(fetch.Options{Timeout: loadTimeout, DialTimeout: 5 * time.Second, TLSTimeout: 5 * time.Second}), true}
 	}
-	own := *client
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return web{&own}
+	c := *client
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return fetch.ErrRedirect }
+	return web{&c, false}
 }
 
-// get reads a JSON answer of at most maxBody bytes. Messages never name the URL,
-// which may hold a key.
+// close drops idle connections: the next load is minutes away, if it comes.
+func (w web) close() {
+	if w.own {
+		w.client.CloseIdleConnections()
+	}
+}
+
+// get reads a JSON answer of at most maxBody bytes. Messages name the host of
+// the URL and never the rest, which may hold a key.
 func (w web) get(ctx context.Context, timeout time.Duration, url string, body []byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -45,19 +56,18 @@ func (w web) get(ctx context.Context, timeout time.Duration, url string, body []
 		return nil, errors.New("URL is not one")
 	}
 	r.Header.Set("Accept", "application/json")
-	r.Header.Set("Accept-Encoding", "identity") // ours to set, so that nothing is decompressed
+	r.Header.Set("Accept-Encoding", "identity") // set by us, nothing is decompressed for us
 	if body != nil {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := w.client.Do(r)
+	status, _, answer, err := fetch.Do(ctx, w.client, r, maxBody)
 	if err != nil {
-		return nil, fmt.Errorf("GET: %w", errors.Unwrap(err)) // without *url.Error, which names the URL
+		return nil, err
 	}
-	defer func() { _ = resp.Body.Close() }() // only read
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("answer is status %d", resp.StatusCode)
+	if status != http.StatusOK {
+		return nil, fmt.Errorf("%s: status %d", r.URL.Host, status)
 	}
-	return readBounded(resp.Body)
+	return answer, nil
 }
 
 func readBounded(r io.Reader) ([]byte, error) {

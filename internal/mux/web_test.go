@@ -47,21 +47,21 @@ func TestLoad_URL(t *testing.T) {
 		"good":     {func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, good) }, ""},
 		"no keys":  {func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "[]") }, "no validators"},
 		"status":   {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(500); _, _ = io.WriteString(w, good) }, "status 500"},
-		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", 302) }, "status 302"},
-		"huge":     {func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, strings.Repeat(" ", maxBody+1)) }, "more than"},
-		"gzip claimed": {func(w http.ResponseWriter, r *http.Request) {
+		"redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) }, "redirect_refused"},
+		"huge":     {func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, strings.Repeat(" ", maxBody+1)) }, "response_too_large"},
+		"gzip": {func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Accept-Encoding") != "identity" {
 				t.Errorf("Accept-Encoding: got %q", r.Header.Get("Accept-Encoding"))
 			}
 			w.Header().Set("Content-Encoding", "gzip")
 			_, _ = w.Write([]byte{0x1f, 0x8b, 0x08})
-		}, "not a JSON array"},
+		}, "response_encoding"},
 		"silent": {func(w http.ResponseWriter, r *http.Request) {
 			select {
 			case <-stop:
 			case <-r.Context().Done():
 			}
-		}, "deadline"},
+		}, "upstream_timeout"},
 		"slow body": {func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, "[")
 			w.(http.Flusher).Flush()
@@ -69,7 +69,7 @@ func TestLoad_URL(t *testing.T) {
 			case <-stop:
 			case <-r.Context().Done():
 			}
-		}, "deadline"},
+		}, "upstream_timeout"},
 		"cut": {func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = io.WriteString(w, good)
@@ -78,7 +78,7 @@ func TestLoad_URL(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			url := serve(t, c.serve)
 			l := &config.Loader{URL: url + "/keys?token=hunter2"}
-			if c.want == "deadline" {
+			if c.want == "upstream_timeout" {
 				l.HTTPTimeout = 50 * time.Millisecond
 			}
 			table, err := load(t, Config{}, l)
@@ -93,6 +93,10 @@ func TestLoad_URL(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLoad_URLRefused: a refused connection is named without its URL.
+func TestLoad_URLRefused(t *testing.T) {
 	_, err := load(t, Config{}, &config.Loader{URL: "http://127.0.0.1:1/?token=hunter2"})
 	if !errors.Is(err, ErrLoad) || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("refused connection: got %v", err)

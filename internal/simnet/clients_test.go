@@ -31,8 +31,8 @@ func TestClients(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Run("beacon", func(t *testing.T) { readBeacon(t, ctx, n, out) })
-	t.Run("execution", func(t *testing.T) { readExecution(t, ctx, n, out) })
 	t.Run("relay", func(t *testing.T) { readRelay(t, ctx, n) })
+	t.Run("execution", func(t *testing.T) { readExecution(t, ctx, n, out) })
 	t.Run("wire", func(t *testing.T) {
 		body := last(n.Relays[0].Calls("submit_v2")).Body
 		b, err := wire.DecodeBlindedBlock(chain.Fulu, wire.SSZ, body)

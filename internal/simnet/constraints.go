@@ -70,6 +70,29 @@ func (c *constraint) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// envelope is what was signed around a message, and the signature. The
+// specification has neither nonce nor signing id; the sidecar adds them to its
+// dialect, for no signature could be checked without.
+type envelope struct {
+	Nonce     number              `json:"nonce"`
+	Camel     phase0.Root         `json:"signingId"`
+	Snake     phase0.Root         `json:"signing_id"`
+	Signature phase0.BLSSignature `json:"signature"`
+}
+
+// verify checks a signature of root in Commit-Boost's envelope.
+func (e envelope) verify(spec chain.Spec, key phase0.BLSPubKey, root phase0.Root) error {
+	id := e.Camel
+	if id == (phase0.Root{}) {
+		id = e.Snake
+	}
+	d := domain(chain.DomainCommitBoost, spec.GenesisForkVersion, phase0.Root{})
+	if !bls.Verify(key, commitments.SigningRoot(d, spec.ChainID, root, id, uint64(e.Nonce)), e.Signature) {
+		return errors.New("wrong signature of the message")
+	}
+	return nil
+}
+
 // signedConstraints is a SignedConstraints, with the bytes it came in.
 type signedConstraints struct {
 	Message struct {
@@ -79,9 +102,7 @@ type signedConstraints struct {
 		Constraints []constraint       `json:"constraints"`
 		Receivers   []phase0.BLSPubKey `json:"receivers"`
 	} `json:"message"`
-	Nonce     number              `json:"nonce"`
-	SigningID phase0.Root         `json:"signing_id"`
-	Signature phase0.BLSSignature `json:"signature"`
+	envelope
 
 	raw json.RawMessage
 }
@@ -95,9 +116,7 @@ type delegation struct {
 		Slot      number                     `json:"slot"`
 		Metadata  hexutil.Bytes              `json:"metadata"`
 	} `json:"message"`
-	Nonce     number              `json:"nonce"`
-	SigningID phase0.Root         `json:"signing_id"`
-	Signature phase0.BLSSignature `json:"signature"`
+	envelope
 
 	raw json.RawMessage
 }
@@ -140,7 +159,7 @@ func (r *Relay) addDelegation(d delegation) error {
 	m := d.Message
 	root, err := commitments.Delegation{Proposer: m.Proposer, Delegate: m.Delegate, Committer: m.Committer, Slot: slot, Metadata: m.Metadata}.Root()
 	if err == nil {
-		err = r.verify(m.Proposer, root, d.SigningID, d.Nonce, d.Signature)
+		err = d.verify(r.spec, m.Proposer, root)
 	}
 	if err != nil {
 		return err
@@ -318,14 +337,5 @@ func (r *Relay) verifyConstraints(s signedConstraints) error {
 	if err != nil {
 		return err
 	}
-	return r.verify(s.Message.Delegate, root, s.SigningID, s.Nonce, s.Signature)
-}
-
-// verify checks a signature in Commit-Boost's envelope.
-func (r *Relay) verify(key phase0.BLSPubKey, root, id phase0.Root, nonce number, sig phase0.BLSSignature) error {
-	d := domain(chain.DomainCommitBoost, r.spec.GenesisForkVersion, phase0.Root{})
-	if !bls.Verify(key, commitments.SigningRoot(d, r.spec.ChainID, root, id, uint64(nonce)), sig) {
-		return errors.New("wrong signature of the message")
-	}
-	return nil
+	return s.verify(r.spec, s.Message.Delegate, root)
 }

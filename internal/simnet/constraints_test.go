@@ -8,7 +8,6 @@ import (
 	"math/big"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/deneb"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -218,8 +217,8 @@ func TestConstraints_Refused(t *testing.T) {
 	n, ctx := start(t, Options{Relays: []RelayOptions{{Constraints: true, Knobs: RelayKnobs{Delegated: true}}, {Constraints: false}}, Builders: []BuilderOptions{}})
 	url := n.Relays[0].URL + "/constraints/v0/builder/constraints"
 	tx := transfer(t, n)
-	good := constrained(t, n, 5, tx)
-	forged, late, second := good, constrained(t, n, 0, tx), constrained(t, n, 5, tx, transfer(t, n))
+	good := constrained(t, n, 30, tx)
+	forged, late, second := good, constrained(t, n, 0, tx), constrained(t, n, 30, tx, transfer(t, n))
 	forged.Nonce++
 	if err := n.WaitSlot(ctx, 1); err != nil {
 		t.Fatal(err)
@@ -235,7 +234,7 @@ func TestConstraints_Refused(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", tt.name, status, body, tt.status)
 		}
 	}
-	if got := n.Relays[0].HasConstraints(5); got != 1 {
+	if got := n.Relays[0].HasConstraints(30); got != 1 {
 		t.Errorf("%d constraints, want 1", got)
 	}
 	if status, _ := call(t, ctx, http.MethodGet, n.Relays[1].URL+"/constraints/v0/builder/capabilities", nil); status != 404 {

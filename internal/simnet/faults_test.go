@@ -155,6 +155,12 @@ func TestBeaconAPI(t *testing.T) {
 	if got := len(duties.Data); got != 8 || duties.Data[0].Slot != 8 || duties.Data[0].PubKey != n.ProposerOf(8).Pubkey {
 		t.Errorf("%d duties, first %+v", got, duties.Data[0])
 	}
+	statuses(t, ctx, n)
+}
+
+// statuses asks every route that has no test of its own.
+func statuses(t *testing.T, ctx context.Context, n *Net) {
+	t.Helper()
 	for path, want := range map[string]int{
 		"/eth/v1/validator/duties/proposer/9": 400, "/eth/v1/beacon/headers/99": 404, "/eth/v2/beacon/blocks/x": 400,
 		"/eth/v1/node/health": 200, "/eth/v1/beacon/states/head/finality_checkpoints": 200, "/eth/v1/config/spec": 200,

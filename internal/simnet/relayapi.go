@@ -33,6 +33,8 @@ func (r *Relay) endpoints() []endpoint {
 		endpoint{"capabilities", "GET /constraints/v0/builder/capabilities", r.capabilities},
 		endpoint{"delegate", "POST /constraints/v0/builder/delegate", r.delegate},
 		endpoint{"constraints", "POST /constraints/v0/builder/constraints", r.constrain},
+		endpoint{"delegate", "POST /delegation", r.delegate},      // fabric's path
+		endpoint{"constraints", "POST /constraints", r.constrain}, // fabric's path
 		endpoint{"header_with_proofs", "GET /constraints/v0/builder/header_with_proofs/{slot}/{parent}/{pubkey}", r.headerWithProofs},
 		endpoint{"delegations", "GET /constraints/v0/relay/delegations/{slot}", r.listDelegations},
 		endpoint{"relay_constraints", "GET /constraints/v0/relay/constraints/{slot}", r.listConstraints},

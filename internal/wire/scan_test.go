@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"math/big"
@@ -103,6 +105,14 @@ func TestHex(t *testing.T) {
 			b[at] = byte(c)
 			if got := isHex(b); got != want {
 				t.Fatalf("%#x at %d: got %t, want %t", c, at, got, want)
+			}
+			b = append(b, "bcdefABCDEF"...)
+			var dst [11]byte
+			if got := unhex(dst[:], b); got != want {
+				t.Fatalf("%#x at %d: got %t, want %t", c, at, got, want)
+			}
+			if whole, err := hex.DecodeString(string(b)); want && (err != nil || !bytes.Equal(whole, dst[:])) {
+				t.Fatalf("%s: got %x, want %x", b, dst, whole)
 			}
 		}
 		var dst [1]byte

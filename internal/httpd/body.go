@@ -1,0 +1,88 @@
+package httpd
+
+import (
+	"errors"
+	"io"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	// prefetch is how much of a body fasthttp reads before the handler is
+	// called. Beyond it a body is read only for a route that wants it.
+	prefetch = 8 << 10
+	// trusted is how much memory a Content-Length is given before bytes come.
+	trusted = 1 << 20
+)
+
+// readBody reads a body into one slice that grows with what has come, not with
+// what was announced. The slice belongs to the connection, so that an answer
+// may alias it.
+func (x *exchange) readBody(ctx *fasthttp.RequestCtx) ([]byte, error) {
+	stream, length, limit := ctx.RequestBodyStream(), ctx.Request.Header.ContentLength(), x.route.MaxBody
+	if stream == nil {
+		return nil, nil
+	}
+	fields := 0 // to see trailer fields, which fasthttp adds to the header
+	if length < 0 {
+		fields = ctx.Request.Header.Len()
+	}
+	buf := x.c.body[:0]
+	if want := min(max(length, 512), trusted); cap(buf) < want {
+		buf = make([]byte, 0, want)
+	}
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(make([]byte, 0, min(2*cap(buf), limit+1)), buf...)
+		}
+		n, err := stream.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case len(buf) > limit:
+			x.hangUp(ctx)
+			return nil, ErrBodyTooLarge.With("at most %d bytes", limit)
+		case err == nil:
+			continue
+		case errors.Is(err, io.EOF) && x.whole(length, len(buf)):
+			if length < 0 && ctx.Request.Header.Len() != fields {
+				x.hangUp(ctx)
+				return nil, ErrMalformed.With("trailer fields are not taken")
+			}
+			x.c.keep(buf)
+			return buf, nil
+		}
+		x.hangUp(ctx)
+		return nil, arrival(err)
+	}
+}
+
+// whole says whether a body that has ended has ended where it should. fasthttp
+// gives the same io.EOF for a last chunk and for a caller who left.
+func (x *exchange) whole(length, n int) bool {
+	if length < 0 {
+		return !x.c.eof
+	}
+	return length == n
+}
+
+// arrival names what went wrong while a request was read.
+func arrival(err error) error {
+	if classify(err) == "timeout" {
+		return ErrSlow
+	}
+	return ErrMalformed.With("the body is broken or ended early")
+}
+
+// leaveBody sees to it that bytes nobody reads are not taken for the next
+// request: what fasthttp has not fetched already ends the connection.
+func (x *exchange) leaveBody(ctx *fasthttp.RequestCtx) {
+	if n := ctx.Request.Header.ContentLength(); n == -1 || n > prefetch {
+		x.hangUp(ctx)
+	}
+}
+
+// hangUp makes this answer the connection's last.
+func (x *exchange) hangUp(ctx *fasthttp.RequestCtx) {
+	ctx.SetConnectionClose()
+	x.c.linger = true
+}

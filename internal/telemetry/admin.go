@@ -1,0 +1,261 @@
+package telemetry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof" // #nosec G108 -- the default mux, where it registers, is never served
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"sidecar/fault"
+)
+
+// Faults of this package.
+var (
+	ErrAdminListen = fault.Define("admin_listen_failed", fault.Internal, "The admin address cannot be listened on.")
+	ErrNotReady    = fault.Define("not_ready", fault.Unavailable, "The sidecar is not ready.")
+	ErrNoReload    = fault.Define("reload_unavailable", fault.Unavailable, "This process does not reload its configuration.")
+	ErrProfile     = fault.Define("profile_too_long", fault.Invalid, "A profile may not take that long.")
+	ErrAdminCaller = fault.Define("admin_caller_refused", fault.Forbidden, "The admin server does not talk to web pages.")
+)
+
+const (
+	reloadTimeout = 30 * time.Second
+	stopTimeout   = 5 * time.Second
+	// longestProfile bounds ?seconds= of a profile, which would otherwise push
+	// the write deadline away as far as it likes.
+	longestProfile = 60
+)
+
+// AdminConfig describes the admin server. Addr, Registry and Log are required.
+type AdminConfig struct {
+	Addr     string // host:port
+	Registry *prometheus.Registry
+	// Ready says why the sidecar is not ready, nil if it is. Nil: always ready.
+	Ready func() error
+	// Reload loads the configuration again; its context ends after 30 s. Nil:
+	// POST /reload answers 503.
+	Reload func(ctx context.Context) error
+	Log    *slog.Logger
+	// Pprof serves /debug/pprof/. Profiles show memory, keys in it included.
+	Pprof bool
+	// Public allows an address that is not loopback. Nothing here asks who calls.
+	Public bool
+}
+
+// Admin is the operator's door: GET /metrics, /healthz (and /status, its name
+// at Commit-Boost), /readyz; POST /reload; /debug/pprof/ if enabled.
+type Admin struct {
+	cfg AdminConfig
+	ln  net.Listener
+}
+
+// NewAdmin checks cfg. It does not listen. Fault: ErrAdminListen.
+func NewAdmin(cfg AdminConfig) (*Admin, error) {
+	if cfg.Registry == nil || cfg.Log == nil {
+		return nil, errors.New("admin server: registry and log are required")
+	}
+	host, _, err := net.SplitHostPort(cfg.Addr)
+	if err != nil {
+		return nil, ErrAdminListen.Wrap(err)
+	}
+	if !cfg.Public && !loopback(host) {
+		return nil, ErrAdminListen.With("%q is not loopback", cfg.Addr)
+	}
+	return &Admin{cfg: cfg}, nil
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+// Listen binds the address. Fault: ErrAdminListen, naming it.
+func (a *Admin) Listen() error {
+	var lc net.ListenConfig
+	ln, err := lc.Listen(context.Background(), "tcp", a.cfg.Addr)
+	if err != nil {
+		return ErrAdminListen.Wrap(err)
+	}
+	a.ln = ln
+	return nil
+}
+
+// Addr is the address that Listen bound, nil before.
+func (a *Admin) Addr() net.Addr {
+	if a.ln == nil {
+		return nil
+	}
+	return a.ln.Addr()
+}
+
+// Close gives up a listener that Run was never called for.
+func (a *Admin) Close() error {
+	if a.ln == nil {
+		return nil
+	}
+	return a.ln.Close()
+}
+
+// Run serves until ctx ends, then lets answers under way finish for at most 5 s.
+func (a *Admin) Run(ctx context.Context) error {
+	if a.ln == nil {
+		return ErrAdminListen.With("Listen was not called")
+	}
+	srv := &http.Server{
+		Handler:           a.handler(),
+		ReadHeaderTimeout: 2 * time.Second,
+		ReadTimeout:       5 * time.Second,
+		WriteTimeout:      reloadTimeout + 5*time.Second,
+		IdleTimeout:       30 * time.Second,
+		MaxHeaderBytes:    8 << 10,
+		ErrorLog:          slog.NewLogLogger(a.cfg.Log.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(a.ln) }()
+	select {
+	case err := <-served:
+		return ErrAdminListen.Wrap(err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	err := srv.Shutdown(stop)
+	if err != nil {
+		_ = srv.Close()
+	}
+	<-served
+	return err
+}
+
+func (a *Admin) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.cfg.Registry, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(a.cfg.Log.Handler(), slog.LevelWarn), MaxRequestsInFlight: 4, Timeout: 10 * time.Second,
+	}))
+	mux.HandleFunc("GET /healthz", ok)
+	mux.HandleFunc("GET /status", ok)
+	mux.HandleFunc("GET /readyz", a.ready)
+	mux.HandleFunc("POST /reload", a.reload)
+	if a.cfg.Pprof { // without cmdline, which may hold secrets
+		mux.HandleFunc("GET /debug/pprof/", bounded(pprof.Index))
+		mux.HandleFunc("GET /debug/pprof/cmdline", http.NotFound)
+		mux.HandleFunc("GET /debug/pprof/profile", bounded(pprof.Profile))
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", bounded(pprof.Trace))
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		if !a.trusted(r) {
+			refuse(w, http.StatusForbidden, ErrAdminCaller)
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// trusted refuses web pages: those that say so, and those that point a name of
+// their own at our loopback address (DNS rebinding).
+func (a *Admin) trusted(r *http.Request) bool {
+	if r.Header.Get("Origin") != "" {
+		return false
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "none" {
+		return false
+	}
+	if a.cfg.Public {
+		return true
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return loopback(strings.Trim(host, "[]"))
+}
+
+// bounded refuses a profile over too long a time.
+func bounded(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if text := r.FormValue("seconds"); text != "" {
+			n, err := strconv.ParseFloat(text, 64)
+			if err != nil || !(n >= 0 && n <= longestProfile) {
+				refuse(w, http.StatusBadRequest, ErrProfile.With("at most %d seconds", longestProfile))
+				return
+			}
+		}
+		next(w, r)
+	}
+}
+
+func ok(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("OK\n")) }
+
+func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
+	if a.cfg.Ready != nil {
+		if err := a.cfg.Ready(); err != nil {
+			if fault.Of(err) == nil {
+				err = ErrNotReady.Wrap(err)
+			}
+			refuse(w, http.StatusServiceUnavailable, err)
+			return
+		}
+	}
+	ok(w, r)
+}
+
+func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
+	if a.cfg.Reload == nil {
+		refuse(w, http.StatusServiceUnavailable, ErrNoReload)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), reloadTimeout)
+	defer cancel()
+	err := a.cfg.Reload(ctx)
+	if err == nil {
+		ok(w, r)
+		return
+	}
+	status := http.StatusInternalServerError
+	if f := fault.Of(err); f != nil {
+		switch f.Kind {
+		case fault.Invalid:
+			status = http.StatusBadRequest
+		case fault.Conflict:
+			status = http.StatusConflict
+		case fault.Upstream:
+			status = http.StatusBadGateway
+		case fault.Busy:
+			status = http.StatusTooManyRequests
+		case fault.Unavailable:
+			status = http.StatusServiceUnavailable
+		case fault.Timeout:
+			status = http.StatusGatewayTimeout
+		}
+	}
+	a.cfg.Log.Warn("Reload refused", "status", status, "reason", fault.Code(err), "error", err)
+	refuse(w, status, err)
+}
+
+// refuse writes the error body of the other servers. The operator reads it, so
+// nothing is hidden.
+func refuse(w http.ResponseWriter, status int, err error) {
+	body, merr := json.Marshal(map[string]any{"code": status, "message": err.Error(), "reason": fault.Code(err)})
+	if merr != nil {
+		body = fmt.Appendf(nil, `{"code":%d}`, status)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,170 @@
+// Package inclusion promises that a block contains a transaction: commitment and
+// constraint type 1, payload abi(struct{uint64 slot; bytes signed_tx}).
+//
+// It promises only what the sender's account can pay for and what stays valid
+// while the base fee rises as fast as it may until the slot. It believes a bid
+// only with a proof of the transaction under both roots that the bid's header
+// has for its transactions. It keeps no state but a cache.
+package inclusion
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/big"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/ethereum/go-ethereum/core/types"
+
+	"sidecar/commitments"
+	"sidecar/fault"
+	"sidecar/modules"
+)
+
+// Reasons to refuse a request. [Commitments API: data.reason]
+var (
+	ErrPayload       = fault.Define("inclusion_payload", fault.Invalid, "The request is of another type, or names slot 0 or no transaction.")
+	ErrTxEncoding    = fault.Define("tx_encoding", fault.Invalid, "The transaction is not in canonical EIP-2718 form.")
+	ErrTxTooBig      = fault.Define("tx_too_big", fault.Rejected, "The transaction is longer than 131,072 bytes.")
+	ErrTxType        = fault.Define("unsupported_tx_type", fault.Rejected, "Promises are made for transactions of type 0, 1 and 2 that call an account; not for blobs, set-code or contract creation.")
+	ErrWrongChain    = fault.Define("wrong_chain", fault.Rejected, "The transaction is not signed for this chain, or for no chain in particular.")
+	ErrSignature     = fault.Define("invalid_signature", fault.Rejected, "The transaction's signature names no sender, or has a high s.")
+	ErrGasAboveCap   = fault.Define("gas_above_cap", fault.Rejected, "The transaction's gas exceeds what one transaction may have here.")
+	ErrGasBelow      = fault.Define("gas_below_intrinsic", fault.Rejected, "The transaction's gas does not cover its intrinsic cost.")
+	ErrFees          = fault.Define("fee_fields_invalid", fault.Rejected, "The priority fee exceeds the fee cap, or a fee or the value exceeds 256 bits.")
+	ErrSlotPassed    = fault.Define("slot_passed", fault.Rejected, "The slot is not after the head of the chain.")
+	ErrWorstBaseFee  = fault.Define("fee_cap_below_worst_case", fault.Rejected, "The base fee may exceed the transaction's fee cap by the slot.")
+	ErrTipTooLow     = fault.Define("tip_too_low", fault.Rejected, "At the worst base fee of the slot the transaction tips less than min_tip_gwei.")
+	ErrSenderHasCode = fault.Define("sender_has_code", fault.Rejected, "The sender is a contract or delegates to one (EIP-7702): others can move its balance.")
+	ErrNonceTooLow   = fault.Define("nonce_too_low", fault.Rejected, "The nonce is spent.")
+	ErrNonceGap      = fault.Define("nonce_gap", fault.Rejected, "An earlier nonce of the sender is neither spent nor promised for the same slot.")
+	ErrNonceConflict = fault.Define("nonce_conflict", fault.Rejected, "Another transaction with this nonce is promised.")
+	ErrPromised      = fault.Define("tx_already_promised", fault.Rejected, "This transaction is promised by another commitment that is still open.")
+	ErrBalance       = fault.Define("insufficient_balance", fault.Rejected, "The sender cannot pay for all its promised transactions at their fee caps.")
+)
+
+// Reasons to refuse a bid.
+var (
+	ErrProofMissing = fault.Define("proof_missing", fault.Rejected, "A bid comes without a proof for a promised transaction.")
+	ErrProofInvalid = fault.Define("proof_invalid", fault.Rejected, "A bid's proof does not show a promised transaction in its block.")
+)
+
+// Limits. [EIP-7825: MAX_TX_GAS; the pools of execution clients: txMaxSize]
+const (
+	maxTxSize = 131_072
+	maxTxGas  = 1 << 24
+)
+
+// Config is the [modules.config] table.
+type Config struct {
+	// MinTipGwei is the least effective tip per gas, at the worst base fee the
+	// slot may have. Default 1.
+	MinTipGwei *float64 `toml:"min_tip_gwei" json:"min_tip_gwei"`
+
+	// MaxGasPerTx is the most gas one promised transaction may have. Default and
+	// upper limit 16,777,216 (EIP-7825).
+	MaxGasPerTx *uint64 `toml:"max_gas_per_tx" json:"max_gas_per_tx"`
+}
+
+// Module promises inclusion. Its methods may be called from any goroutine.
+type Module struct {
+	info   modules.Info
+	state  modules.State
+	signer types.Signer
+	chain  *big.Int
+	minTip *big.Int // wei per gas
+	maxGas uint64
+	txs    cache
+}
+
+var (
+	_ modules.Module = (*Module)(nil)
+	_ modules.New    = New
+)
+
+// New makes the module. host.State is needed.
+func New(host modules.Host, decode func(into any) error) (modules.Module, error) {
+	tip, gas := 1.0, uint64(maxTxGas)
+	cfg := Config{MinTipGwei: &tip, MaxGasPerTx: &gas}
+	if decode != nil {
+		if err := decode(&cfg); err != nil {
+			return nil, fmt.Errorf("module %s: %w", host.ID, err)
+		}
+	}
+	tip, gas = *cfg.MinTipGwei, *cfg.MaxGasPerTx
+	switch {
+	case host.State == nil:
+		return nil, fmt.Errorf("module %s: inclusion needs an execution node", host.ID)
+	case math.IsNaN(tip) || tip < 0 || tip > 1e6:
+		return nil, fmt.Errorf("module %s: min_tip_gwei must be from 0 to 1000000", host.ID)
+	case gas < txGas || gas > maxTxGas:
+		return nil, fmt.Errorf("module %s: max_gas_per_tx must be from %d to %d", host.ID, txGas, maxTxGas)
+	}
+	id := new(big.Int).SetUint64(host.Spec.ChainID)
+	return &Module{
+		info: modules.Info{
+			ID: host.ID, SigningID: host.SigningID,
+			CommitmentTypes: []uint64{commitments.TypeInclusion}, ConstraintTypes: []uint64{commitments.TypeInclusion},
+		},
+		state: host.State, signer: types.LatestSignerForChainID(id), chain: id,
+		minTip: new(big.Int).SetUint64(uint64(math.Round(tip * 1e9))), maxGas: gas,
+	}, nil
+}
+
+// Info names the module and its one type.
+func (m *Module) Info() modules.Info { return m.info }
+
+// Slot returns the slot in the payload. Faults: ErrPayload,
+// commitments.ErrEncoding, commitments.ErrJSONPayload.
+func (m *Module) Slot(_ context.Context, req commitments.Request) (phase0.Slot, error) {
+	slot, _, err := payload(req)
+	return slot, err
+}
+
+func payload(req commitments.Request) (phase0.Slot, []byte, error) {
+	if req.Type != commitments.TypeInclusion {
+		return 0, nil, ErrPayload.With("commitment type %d", req.Type)
+	}
+	slot, tx, err := commitments.DecodeInclusion(req.Payload)
+	switch {
+	case err != nil:
+		return 0, nil, err
+	case slot == 0:
+		return 0, nil, ErrPayload.With("slot 0")
+	case len(tx) == 0:
+		return 0, nil, ErrPayload.With("no transaction")
+	case len(tx) > maxTxSize:
+		return 0, nil, ErrTxTooBig.With("%d bytes", len(tx))
+	}
+	return slot, tx, nil
+}
+
+// Commit drafts the promise that the block of req's slot contains its
+// transaction. Faults: those of Slot, the reasons above, the state's.
+func (m *Module) Commit(ctx context.Context, view commitments.View, req commitments.Request) (commitments.Draft, error) {
+	slot, raw, err := payload(req)
+	if err != nil {
+		return commitments.Draft{}, err
+	}
+	if slot != view.Slot {
+		return commitments.Draft{}, ErrPayload.With("slot %d is not the page's, %d", slot, view.Slot)
+	}
+	if err := ctx.Err(); err != nil {
+		return commitments.Draft{}, err
+	}
+	tx, err := m.decode(raw)
+	if err != nil {
+		return commitments.Draft{}, err
+	}
+	if err := m.admit(ctx, view, slot, tx); err != nil {
+		return commitments.Draft{}, err
+	}
+	return commitments.Draft{
+		Commitment: commitments.Commitment{
+			Type: commitments.TypeInclusion, Payload: req.Payload, RequestHash: req.Hash(), Slasher: req.Slasher,
+		},
+		Constraints: []commitments.Constraint{{Type: commitments.TypeInclusion, Payload: req.Payload}},
+		Cost:        commitments.Cost{Gas: tx.gas, Bytes: uint64(len(raw))},
+		Touches:     []string{fmt.Sprintf("account/%#x", tx.sender[:])},
+	}, nil
+}
