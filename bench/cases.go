@@ -44,6 +44,7 @@ func request(method, url, accept, contentType string, body []byte, want int, mus
 	must(err)
 	must(resp.Body.Close())
 	if resp.StatusCode != want || !bytes.Contains(got, mustHold) {
+		showLogs()
 		panic(fmt.Sprintf("%s %s: got %d %.200q, want %d holding %.20x", method, url, resp.StatusCode, got, want, mustHold))
 	}
 	return took

@@ -20,8 +20,8 @@ import (
 // The chain of a run has one slot that outlasts it. Both programs are told that
 // nobody is ever late.
 const (
-	slotTime   = 4 * time.Hour
-	lateMillis = 3 * 3600 * 1000
+	slotTime   = time.Hour
+	lateMillis = 3_500_000
 )
 
 // jsonOnly makes the relays answer JSON whatever is asked.

@@ -11,6 +11,7 @@ import (
 	apielectra "github.com/attestantio/go-eth2-client/api/v1/electra"
 	"github.com/attestantio/go-eth2-client/spec/altair"
 	"github.com/attestantio/go-eth2-client/spec/bellatrix"
+	"github.com/attestantio/go-eth2-client/spec/capella"
 	"github.com/attestantio/go-eth2-client/spec/deneb"
 	"github.com/attestantio/go-eth2-client/spec/electra"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -93,8 +94,11 @@ func (w *world) bid(secret *bls.SecretKey, wei uint64, best bool) (out [2][]byte
 	}
 	message := &builderelectra.BuilderBid{
 		Header: &header, BlobKZGCommitments: w.bundle.BlobsBundle.Commitments,
-		ExecutionRequests: &electra.ExecutionRequests{Deposits: []*electra.DepositRequest{{WithdrawalCredentials: make([]byte, 32)}}},
-		Value:             uint256.NewInt(wei), Pubkey: secret.PublicKey(),
+		ExecutionRequests: &electra.ExecutionRequests{
+			Deposits:    []*electra.DepositRequest{{WithdrawalCredentials: make([]byte, 32)}},
+			Withdrawals: []*electra.WithdrawalRequest{}, Consolidations: []*electra.ConsolidationRequest{},
+		},
+		Value: uint256.NewInt(wei), Pubkey: secret.PublicKey(),
 	}
 	root, err := message.HashTreeRoot()
 	must(err)
@@ -121,7 +125,13 @@ func (w *world) block(proposer int) (out [2][]byte) {
 	body := &apielectra.BlindedBeaconBlockBody{
 		ETH1Data:      &phase0.ETH1Data{BlockHash: make([]byte, 32)},
 		SyncAggregate: &altair.SyncAggregate{SyncCommitteeBits: make([]byte, 64)}, ExecutionPayloadHeader: &w.header,
-		BlobKZGCommitments: w.bundle.BlobsBundle.Commitments, ExecutionRequests: &electra.ExecutionRequests{},
+		BlobKZGCommitments: w.bundle.BlobsBundle.Commitments,
+		ExecutionRequests: &electra.ExecutionRequests{
+			Deposits: []*electra.DepositRequest{}, Withdrawals: []*electra.WithdrawalRequest{}, Consolidations: []*electra.ConsolidationRequest{},
+		},
+		// Lists that are absent would be written as null, which the peer refuses.
+		ProposerSlashings: []*phase0.ProposerSlashing{}, AttesterSlashings: []*electra.AttesterSlashing{}, Deposits: []*phase0.Deposit{},
+		VoluntaryExits: []*phase0.SignedVoluntaryExit{}, BLSToExecutionChanges: []*capella.SignedBLSToExecutionChange{},
 	}
 	for range 8 {
 		bits := make([]byte, 4096)

@@ -71,11 +71,11 @@ func (r *fakeRelay) answer(c *fasthttp.RequestCtx, bodies [2][]byte, ssz bool) {
 	c.Response.Header.Set("Eth-Consensus-Version", "electra")
 	if ssz && !jsonOnly {
 		c.SetContentType("application/octet-stream")
-		c.SetBodyRaw(bodies[1])
+		c.Response.SetBodyRaw(bodies[1])
 		return
 	}
 	c.SetContentType("application/json")
-	c.SetBodyRaw(bodies[0])
+	c.Response.SetBodyRaw(bodies[0])
 }
 
 // reset forgets counts, delays and favours.

@@ -22,6 +22,16 @@ type target struct {
 	idleRSS int // KiB, before the first request
 }
 
+// logs are the programs' log files, shown when an answer is wrong.
+var logs []string
+
+func showLogs() {
+	for _, name := range logs {
+		text, _ := os.ReadFile(name)
+		fmt.Fprintf(os.Stderr, "%s ends with:\n%s\n", name, text[max(0, len(text)-3000):])
+	}
+}
+
 func freePort() int {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
@@ -34,6 +44,7 @@ func freePort() int {
 func start(name, dir string, port int, cmd *exec.Cmd) *target {
 	log, err := os.Create(filepath.Join(dir, name+".log"))
 	must(err)
+	logs = append(logs, log.Name())
 	cmd.Stdout, cmd.Stderr = log, log
 	must(cmd.Start())
 	t := &target{name: name, url: fmt.Sprintf("http://127.0.0.1:%d", port), cmd: cmd}

@@ -26,17 +26,25 @@ type registration struct {
 // beacon node sends all of them each epoch.
 type registry struct {
 	mu    sync.RWMutex
-	byKey map[phase0.BLSPubKey]registration
+	byKey map[phase0.BLSPubKey]*registration
+
+	scratch sync.Pool // *[]wire.Registration, for one request each
 }
 
-func (r *registry) init() { r.byKey = map[phase0.BLSPubKey]registration{} }
+func (r *registry) init() {
+	r.byKey = map[phase0.BLSPubKey]*registration{}
+	r.scratch.New = func() any { return new([]wire.Registration) }
+}
 
 func (r *registry) remember(rs []wire.Registration) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range rs {
-		if old, ok := r.byKey[rs[i].Pubkey]; !ok || rs[i].Timestamp >= old.timestamp {
-			r.byKey[rs[i].Pubkey] = registration{rs[i].FeeRecipient, rs[i].GasLimit, rs[i].Timestamp}
+		switch old := r.byKey[rs[i].Pubkey]; {
+		case old == nil:
+			r.byKey[rs[i].Pubkey] = &registration{rs[i].FeeRecipient, rs[i].GasLimit, rs[i].Timestamp}
+		case rs[i].Timestamp >= old.timestamp:
+			*old = registration{rs[i].FeeRecipient, rs[i].GasLimit, rs[i].Timestamp}
 		}
 	}
 	return len(r.byKey)
@@ -45,8 +53,10 @@ func (r *registry) remember(rs []wire.Registration) int {
 func (r *registry) of(key phase0.BLSPubKey) (registration, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	v, ok := r.byKey[key]
-	return v, ok
+	if v := r.byKey[key]; v != nil {
+		return *v, true
+	}
+	return registration{}, false
 }
 
 // register is journey a. The signed bytes go on as they came; only a relay that
@@ -57,11 +67,14 @@ func (s *Service) register(ctx context.Context, r httpd.Request) (httpd.Response
 	if err != nil {
 		return httpd.Response{}, err
 	}
-	body := slices.Clone(r.Body) // the relays outlive this request
-	rs, err := wire.DecodeRegistrations(enc, body, nil)
+	body := r.Keep() // the relays outlive this request
+	decoded := s.registrations.scratch.Get().(*[]wire.Registration)
+	defer s.registrations.scratch.Put(decoded)
+	rs, err := wire.ScanRegistrations(enc, body, (*decoded)[:0])
 	if err != nil {
 		return httpd.Response{}, err
 	}
+	*decoded = rs
 	s.Metrics.registered(len(rs), s.registrations.remember(rs))
 	if len(rs) == 0 {
 		return httpd.Response{}, nil
@@ -81,13 +94,23 @@ func (s *Service) register(ctx context.Context, r httpd.Request) (httpd.Response
 	return httpd.Response{}, nil
 }
 
-// batch is a body for some relays.
+// batch is a body for some relays. It outlives the request.
 type batch struct {
 	relays []Relay
 	enc    wire.Encoding
 	body   []byte
-	rs     []wire.Registration
-	other  func() []byte // the body in the other encoding, made once
+	count  int
+	other  func() []byte // the body in the other encoding, made once, on demand
+}
+
+func newBatch(relays []Relay, enc wire.Encoding, body []byte, count int) batch {
+	return batch{relays, enc, body, count, sync.OnceValue(func() []byte {
+		rs, err := wire.DecodeRegistrations(enc, body, nil)
+		if err != nil {
+			return nil // it decoded when it came
+		}
+		return wire.ConvertRegistrations(1-enc, rs)
+	})}
 }
 
 type batchResult struct {
@@ -105,7 +128,14 @@ func postCount(batches []batch) (n int) {
 // batches groups registrations by relay set, so that a validator in a mux is
 // known to no relay outside it, and cuts the groups to size. One group that
 // fits is the body itself.
-func (s *Service) batches(enc wire.Encoding, body []byte, rs []wire.Registration) []batch {
+func (s *Service) batches(enc wire.Encoding, body []byte, rs []wire.Registration) (out []batch) {
+	size := len(rs)
+	if s.RegisterBatch > 0 {
+		size = s.RegisterBatch
+	}
+	if sets := s.Sets.All(); len(sets) == 1 && size >= len(rs) {
+		return []batch{newBatch(sets[0].Relays, enc, body, len(rs))}
+	}
 	groups := map[*Set][]wire.Registration{}
 	var order []*Set
 	for _, one := range rs {
@@ -115,21 +145,12 @@ func (s *Service) batches(enc wire.Encoding, body []byte, rs []wire.Registration
 		}
 		groups[set] = append(groups[set], one)
 	}
-	size := len(rs)
-	if s.RegisterBatch > 0 {
-		size = s.RegisterBatch
-	}
-	var out []batch
 	for _, set := range order {
 		for part := range slices.Chunk(groups[set], size) {
-			b := batch{relays: set.Relays, enc: enc, rs: part}
 			if len(part) == len(rs) {
-				b.body = body
-			} else {
-				b.body = wire.JoinRegistrations(enc, part)
+				return []batch{newBatch(set.Relays, enc, body, len(rs))}
 			}
-			b.other = sync.OnceValue(func() []byte { return wire.ConvertRegistrations(1-enc, part) })
-			out = append(out, b)
+			out = append(out, newBatch(set.Relays, enc, wire.JoinRegistrations(enc, part), len(part)))
 		}
 	}
 	return out
@@ -149,7 +170,7 @@ func (s *Service) post(work context.Context, to Relay, b *batch, userAgent strin
 		}
 	}
 	if err != nil {
-		s.Log.Warn("Relay took no registrations", "relay", to.Name(), "reason", fault.Code(err), "count", len(b.rs))
+		s.Log.Warn("Relay took no registrations", "relay", to.Name(), "reason", fault.Code(err), "count", b.count)
 	}
 	return err
 }

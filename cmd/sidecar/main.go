@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"sidecar/fault"
@@ -14,7 +15,12 @@ import (
 // version is set by the linker.
 var version = "dev"
 
+// gcPercent lets the heap grow to five times what is live, a few MiB, before it
+// is collected: at the default a single large request would be a collection.
+const gcPercent = 400
+
 func main() {
+	debug.SetGCPercent(gcPercent)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal finds the default handler and ends the program at once.
 	context.AfterFunc(ctx, stop)

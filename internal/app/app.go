@@ -78,6 +78,7 @@ func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
 	}
 	if c.Promises() {
 		if a.promises, err = newPromises(a); err != nil {
+			a.Close()
 			return nil, err
 		}
 	}
@@ -174,6 +175,14 @@ func (a *App) GatewayAddr() net.Addr {
 		return nil
 	}
 	return a.servers.gateway.Addr()
+}
+
+// AdminAddr is where metrics are served; nil without [metrics].
+func (a *App) AdminAddr() net.Addr {
+	if a.servers.admin == nil {
+		return nil
+	}
+	return a.servers.admin.Addr()
 }
 
 // Listening says whether every listener is bound.

@@ -68,11 +68,11 @@ func newPromises(a *App) (p *promises, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the ledger: %w", err)
 	}
-	defer func() {
+	defer func(opened *promises) { // p is nil by then
 		if err != nil {
-			p.close()
+			opened.close()
 		}
-	}()
+	}(p)
 	p.ledger.Measure(ledger.NewMetrics(a.metrics), a.clock)
 	if err = p.dialNodes(a); err != nil {
 		return nil, err

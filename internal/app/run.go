@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -63,7 +64,8 @@ func (a *App) Run(ctx context.Context) error {
 	if a.promises != nil {
 		a.promises.run(work, g)
 	}
-	a.log.Info("Sidecar is running", "version", a.version, "chain", a.spec.Name, "builder", a.BuilderAddr().String(), "relays", len(a.relays.all))
+	a.log.Info("Sidecar is running", "version", a.version, "chain", a.spec.Name, "relays", len(a.relays.all),
+		"builder", text(a.BuilderAddr()), "gateway", text(a.GatewayAddr()), "metrics", text(a.AdminAddr()))
 
 	select {
 	case <-ctx.Done():
@@ -81,6 +83,14 @@ func (a *App) Run(ctx context.Context) error {
 	a.builder.Close()
 	a.log.Info("Stopped")
 	return err
+}
+
+// text is an address for the log, empty without a listener.
+func text(addr net.Addr) string {
+	if addr == nil {
+		return ""
+	}
+	return addr.String()
 }
 
 // ended forgives a loop that was told to end.

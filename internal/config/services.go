@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
-	"github.com/holiman/uint256"
 )
 
 // Network is a name as a string ("Mainnet", "Holesky", "Sepolia", "Hoodi"), or a
@@ -128,9 +127,6 @@ type Gateway struct {
 	MaxBytes uint64 `toml:"max_bytes"`
 	// MaxBlobs per slot. Default 0: no blob transactions.
 	MaxBlobs uint64 `toml:"max_blobs"`
-	// MinTip is the effective priority fee per gas that a promise costs, in wei.
-	// Default 1 gwei. It reaches the proposer through the winning bid.
-	MinTip uint256.Int `toml:"min_tip_gwei"`
 }
 
 // DefaultGateway returns the defaults of the table.
@@ -141,8 +137,7 @@ func DefaultGateway() *Gateway {
 }
 
 func (g *Gateway) setDefaults() {
-	*g = Gateway{Host: loopback, Port: 18560, Lead: 4 * time.Second, MaxGasPercent: 25, MaxCommitments: 128, MaxBytes: 1 << 20,
-		MinTip: *uint256.NewInt(1e9)}
+	*g = Gateway{Host: loopback, Port: 18560, Lead: 4 * time.Second, MaxGasPercent: 25, MaxCommitments: 128, MaxBytes: 1 << 20}
 }
 
 // Audit judges our blocks against our promises.

@@ -30,13 +30,19 @@ func (k *checker) timeout(d time.Duration, key string) {
 	k.require(d > 0 && d <= maxTimeout, key, "is not within 1 to %d ms", maxTimeout.Milliseconds())
 }
 
+// late bounds how far into a slot bids may be asked for. Longer than a slot is
+// allowed, with a warning: it means that nobody is ever late.
+func (k *checker) late(d time.Duration, key string) {
+	k.require(d > 0 && d <= time.Hour, key, "is not within 1 to %d ms", time.Hour.Milliseconds())
+}
+
 func (k *checker) pbs() {
 	p := &k.c.PBS
 	k.timeout(p.TimeoutGetHeader, "pbs.timeout_get_header_ms")
 	k.timeout(p.AnswerWithin, "pbs.answer_within_ms")
 	k.timeout(p.TimeoutGetPayload, "pbs.timeout_get_payload_ms")
 	k.timeout(p.TimeoutRegisterValidator, "pbs.timeout_register_validator_ms")
-	k.timeout(p.LateInSlot, "pbs.late_in_slot_time_ms")
+	k.late(p.LateInSlot, "pbs.late_in_slot_time_ms")
 	k.require(p.TimeoutGetHeader < p.LateInSlot || k.bad["pbs.late_in_slot_time_ms"], "pbs.timeout_get_header_ms",
 		"is not below late_in_slot_time_ms (%d)", p.LateInSlot.Milliseconds())
 	if p.AnswerWithin >= time.Second {
@@ -100,7 +106,7 @@ func (k *checker) muxes() {
 			owner[key] = i
 		}
 		k.timeout(m.TimeoutGetHeader, at+".timeout_get_header_ms")
-		k.timeout(m.LateInSlot, at+".late_in_slot_time_ms")
+		k.late(m.LateInSlot, at+".late_in_slot_time_ms")
 		inherited := k.bad["pbs.timeout_get_header_ms"] || k.bad["pbs.late_in_slot_time_ms"]
 		k.require(m.TimeoutGetHeader < m.LateInSlot || inherited, at+".timeout_get_header_ms",
 			"%d is not below late_in_slot_time_ms (%d)", m.TimeoutGetHeader.Milliseconds(), m.LateInSlot.Milliseconds())

@@ -178,7 +178,7 @@ func TestParse_Everything(t *testing.T) {
 f.toml:2: extra: is not a key here
 f.toml:4: pbs.port: is a boolean, want an integer
 f.toml:5: pbs.host: is not an IP address
-f.toml:6: pbs.late_in_slot_time_ms: is not within 1 to 60000 ms
+f.toml:6: pbs.late_in_slot_time_ms: is not within 1 to 3600000 ms
 f.toml:8: relays[0].url: is not scheme://0xPUBKEY@host
 f.toml:9: relays[0].id: is an integer, want a string`
 	got := err.Error()

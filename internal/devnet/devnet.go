@@ -5,6 +5,7 @@
 package devnet
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +44,9 @@ type Options struct {
 	RelayLines  func(i int, r *simnet.Relay) string // lines for a relay; optional
 	Mux         string                              // [[mux]] tables, in place of default relays for their keys
 	DefaultOnly []int                               // relays of the default set; nil: all
+	Holds       []int                               // validators whose keys the sidecar has; nil: all
+	Beacon      string                              // URL in place of the chain's beacon node
+	Execution   string                              // URL in place of the chain's execution node
 	Log         *slog.Logger                        // default: none
 }
 
@@ -52,6 +57,7 @@ type Sidecar struct {
 	ConfigPath string
 	BuilderURL string
 	GatewayURL string
+	AdminURL   string           // of metrics
 	Delegate   phase0.BLSPubKey // the proxy key that promises
 
 	cancel context.CancelFunc
@@ -85,7 +91,7 @@ func Run(ctx context.Context, n *simnet.Net, path string, log *slog.Logger) (*Si
 	s := &Sidecar{App: a, Config: c, ConfigPath: path, cancel: cancel, done: make(chan error, 1), Delegate: a.Delegate()}
 	go func() { s.done <- a.Run(ctx) }()
 	if err := s.awaitStart(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.Stop())
 	}
 	n.SetBuilderURL(s.BuilderURL)
 	n.SetGatewayURL(s.GatewayURL)
@@ -107,6 +113,9 @@ func (s *Sidecar) awaitStart() error {
 			s.BuilderURL = "http://" + s.App.BuilderAddr().String()
 			if addr := s.App.GatewayAddr(); addr != nil {
 				s.GatewayURL = "http://" + addr.String()
+			}
+			if addr := s.App.AdminAddr(); addr != nil {
+				s.AdminURL = "http://" + addr.String()
 			}
 			return nil
 		}
@@ -135,7 +144,10 @@ func Write(ctx context.Context, n *simnet.Net, o Options) (string, error) {
 	if o.ProposeOnly {
 		return path, nil
 	}
-	for _, v := range n.Validators {
+	for i, v := range n.Validators {
+		if o.Holds != nil && !slices.Contains(o.Holds, i) {
+			continue
+		}
 		if err := writeKeystore(o.Dir, v); err != nil {
 			return "", err
 		}
@@ -207,9 +219,9 @@ func toml(n *simnet.Net, o Options) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("chain = { genesis_time_secs = %d, path = %q }", n.Spec.GenesisTime.Unix(), filepath.Join(o.Dir, "spec.json"))
-	line("[pbs]\nport = 0\n%s", o.PBS)
+	line("[metrics]\nstart_port = 0\n[pbs]\nport = 0\n%s", o.PBS)
 	for i, r := range n.Relays {
-		if o.DefaultOnly != nil && !contains(o.DefaultOnly, i) {
+		if o.DefaultOnly != nil && !slices.Contains(o.DefaultOnly, i) {
 			continue
 		}
 		line("[[relays]]\nid = %q\nurl = %q", r.Name, r.ConfigURL())
@@ -234,22 +246,13 @@ func promising(line func(string, ...any), n *simnet.Net, o Options) {
 	if after == 0 {
 		after = 1
 	}
-	line("[beacon]\nurl = %q\n[execution]\nurl = %q", n.Beacon.URL, n.Execution.URL)
+	line("[beacon]\nurl = %q\n[execution]\nurl = %q", cmp.Or(o.Beacon, n.Beacon.URL), cmp.Or(o.Execution, n.Execution.URL))
 	line("[ledger]\npath = %q", filepath.Join(o.Dir, "ledger.db"))
 	line("[gateway]\nport = 0\nlead_ms = %d", lead.Milliseconds())
 	line("[audit]\nafter_slots = %d", after)
 	line("[signer.local.loader]\nformat = \"lighthouse\"\nkeys_path = %q\nsecrets_path = %q", filepath.Join(o.Dir, "keys"), filepath.Join(o.Dir, "secrets"))
 	line("[signer.local.store]\nkeys_path = %q\nsecrets_path = %q", filepath.Join(o.Dir, "proxy-keys"), filepath.Join(o.Dir, "proxy-secrets"))
 	line("[[modules]]\nid = \"INCLUSION\"\ntype = \"inclusion\"\nsigning_id = %q", SigningID)
-}
-
-func contains(list []int, n int) bool {
-	for _, v := range list {
-		if v == n {
-			return true
-		}
-	}
-	return false
 }
 
 // Verdict waits until the promise for a request was judged.

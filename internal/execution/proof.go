@@ -82,7 +82,8 @@ type item struct {
 	whole   []byte // with its head
 }
 
-// split reads the items of a node and nothing after them.
+// split reads the items of a node and nothing after them. Every child of a
+// branch must be a child, not only the one on the path.
 func split(node []byte) ([]item, error) {
 	rest, tail, err := rlp.SplitList(node)
 	if err != nil || len(tail) > 0 {
@@ -97,7 +98,51 @@ func split(node []byte) ([]item, error) {
 		items = append(items, item{kind, content, rest[:len(rest)-len(after)]})
 		rest = after
 	}
+	if len(items) < 17 {
+		return items, nil
+	}
+	for _, i := range items[:16] {
+		if i.kind == rlp.String && len(i.content) == 0 {
+			continue
+		}
+		s, err := childOf(i, nil)
+		if err == nil && s.embedded != nil {
+			err = wellFormed(s.embedded)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if items[16].kind == rlp.List {
+		return nil, ErrTrie.With("the value of a branch is a list")
+	}
 	return items, nil
+}
+
+// wellFormed says whether an embedded node, of less than 32 bytes, is a node.
+func wellFormed(node []byte) error {
+	items, err := split(node)
+	if err != nil || len(items) == 17 {
+		return err
+	}
+	if len(items) != 2 {
+		return ErrTrie.With("node of %d items", len(items))
+	}
+	part, leaf, err := parseCompact(items[0])
+	switch {
+	case err != nil:
+		return err
+	case leaf:
+		_, err = valueOf(items[1])
+		return err
+	case len(part) == 0:
+		return ErrTrie.With("extension of nothing")
+	}
+	s, err := childOf(items[1], nil)
+	if err == nil && s.embedded != nil {
+		return wellFormed(s.embedded)
+	}
+	return err
 }
 
 func valueOf(i item) (step, error) {

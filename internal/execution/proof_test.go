@@ -270,6 +270,43 @@ func TestVerifyTransaction_ForgedNodes(t *testing.T) {
 	}
 }
 
+// TestVerifyTransaction_BesideThePath: a branch is a node only if every child is.
+func TestVerifyTransaction_BesideThePath(t *testing.T) {
+	value := bytes.Repeat([]byte{7}, 40)
+	for name, c := range map[string]struct {
+		at   int
+		item any
+		ok   bool
+	}{
+		"nothing":              {9, []byte{}, true},
+		"a leaf":               {9, [][]byte{{0x20}, {1}}, true},
+		"an extension":         {9, []any{[]byte{0x10}, [][]byte{{0x20}, {1}}}, true},
+		"a byte":               {9, []byte{1}, false},
+		"33 bytes":             {9, make([]byte, 33), false},
+		"a list of one":        {9, [][]byte{{0x20}}, false},
+		"a leaf without value": {9, [][]byte{{0x20}, {}}, false},
+		"a leaf without path":  {9, [][]byte{{}, {1}}, false},
+		"an empty extension":   {9, []any{[]byte{0x00}, [][]byte{{0x20}, {1}}}, false},
+		"an extension to byte": {9, [][]byte{{0x10}, {1}}, false},
+		"an extension to dirt": {9, []any{[]byte{0x10}, [][]byte{{0x20}}}, false},
+		"a node of 32 bytes":   {9, [][]byte{{0x20}, make([]byte, 29)}, false},
+		"a list as its value":  {16, [][]byte{{0x20}, {1}}, false},
+	} {
+		leaf := encode(t, [][]byte{{0x20}, value})
+		items := make([]any, 17)
+		for i := range items {
+			items[i] = []byte{}
+		}
+		items[5], items[c.at] = crypto.Keccak256(leaf), c.item
+		branch := encode(t, items)
+		top := encode(t, [][]byte{{0x10}, crypto.Keccak256(branch)})
+		got, err := VerifyTransaction(crypto.Keccak256Hash(top), 5, [][]byte{top, branch, leaf})
+		if c.ok && (err != nil || !bytes.Equal(got, value)) || !c.ok && !errors.Is(err, ErrTrie) {
+			t.Errorf("%s: got %x, %v", name, got, err)
+		}
+	}
+}
+
 func FuzzVerifyTransaction(f *testing.F) {
 	for _, n := range []int{1, 3, 20, 200} {
 		nodes, _, err := ProveTransaction(randomTxs(n, 6), uint64(n-1))

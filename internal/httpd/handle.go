@@ -61,12 +61,15 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	received := s.cfg.Clock.Now()
 	var resp Response
 	if err == nil {
-		resp, err = x.call(Request{x.param, x.queryValue, x.header, body, x.c.remote, received})
+		resp, err = x.call(Request{x.param, x.queryValue, x.header, body, x.c.remote, received, x.disown})
 	}
 	// 4. The answer.
 	x.live.Store(nil)
 	x.answer(ctx, received, resp, err)
 }
+
+// disown leaves the body's memory to the handler.
+func (x *exchange) disown() { x.c.body = nil }
 
 // admit decides everything that the header alone can decide.
 func (x *exchange) admit(ctx *fasthttp.RequestCtx) error {

@@ -26,6 +26,17 @@ type Request struct {
 	Remote netip.Addr // the zero Addr on a listener without IP addresses
 	// Received is when the request's last byte was read.
 	Received time.Time
+
+	own func() // takes the body's memory from the connection
+}
+
+// Keep returns the body for good: it is the handler's to keep beyond its
+// return, and no copy was made.
+func (r *Request) Keep() []byte {
+	if r.own != nil {
+		r.own()
+	}
+	return r.Body
 }
 
 // Response is what a handler answers. Body is sent as it is; a non-nil Value is

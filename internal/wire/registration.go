@@ -46,6 +46,16 @@ var (
 // or SSZ elements of 180 bytes each with nothing between. Unknown JSON fields
 // are let pass, for the bytes go on as they are. Fault: ErrDecode.
 func DecodeRegistrations(enc Encoding, body []byte, dst []Registration) ([]Registration, error) {
+	return decodeRegistrations(enc, body, dst, true)
+}
+
+// ScanRegistrations is DecodeRegistrations for who only wants to know whose
+// registrations they are: Signature may be left zero.
+func ScanRegistrations(enc Encoding, body []byte, dst []Registration) ([]Registration, error) {
+	return decodeRegistrations(enc, body, dst, false)
+}
+
+func decodeRegistrations(enc Encoding, body []byte, dst []Registration, signed bool) ([]Registration, error) {
 	if enc == SSZ {
 		n, err := listLen("registrations", body, signedRegSize, len(body))
 		if err != nil {
@@ -67,6 +77,13 @@ func DecodeRegistrations(enc Encoding, body []byte, dst []Registration) ([]Regis
 	for s.item(&n, len(body)) {
 		s.next()
 		begin := s.pos
+		dst = append(dst, Registration{})
+		if quick := quickRegistration(body[begin:], &dst[len(dst)-1], signed); quick > 0 {
+			if s.pos += quick; n == 1 {
+				dst = slices.Grow(dst, (len(body)-begin)/quick+1)
+			}
+			continue
+		}
 		var fixed [signedRegSize]byte
 		o := s.object(signedRegShape, fixed[:])
 		for s.more(&o) {
@@ -78,7 +95,7 @@ func DecodeRegistrations(enc Encoding, body []byte, dst []Registration) ([]Regis
 		if n == 1 && s.err == nil {
 			dst = slices.Grow(dst, (len(body)-begin)/max(s.pos-begin, leastRegJSON)+1)
 		}
-		dst = append(dst, Registration{Raw: body[begin:s.pos:s.pos]})
+		dst[len(dst)-1].Raw = body[begin:s.pos:s.pos]
 		dst[len(dst)-1].set(&fixed)
 	}
 	if s.end(); s.err != nil {
