@@ -118,7 +118,11 @@ func (s *Service) auction(ctx context.Context, q query, set *Set, answerBy time.
 	for i, r := range relays {
 		s.detach(func(context.Context) { a.ask(ctx, r, i, q) })
 	}
-	return a.run(ctx, by)
+	win := a.run(ctx, by)
+	if win != nil {
+		a.share(win)
+	}
+	return win
 }
 
 // page reads what was promised. Without promises nothing else is asked.
@@ -263,6 +267,18 @@ func (a *sale) conclude(v verdict) {
 	v.lot.state = sound
 	a.service.offered.add(a.judge.query, v.lot)
 	a.service.Metrics.judged(v.lot.name(), "accepted")
+}
+
+// share remembers every relay that offered the winning block. Only one of its
+// bids was verified, but each of them can deliver it, and its word for that counts.
+func (a *sale) share(win *lot) {
+	for _, mine := range a.table.lots {
+		for _, l := range mine {
+			if l.state != refused && l.bid.Header.BlockHash == win.bid.Header.BlockHash {
+				a.service.offered.add(a.judge.query, l)
+			}
+		}
+	}
 }
 
 // refuse takes a lot out of the auction, and says why.

@@ -2,6 +2,7 @@ package builderapi
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"sidecar/chain"
 	"sidecar/fault"
 	"sidecar/internal/httpd"
+	"sidecar/internal/relay"
 	"sidecar/internal/wire"
 )
 
@@ -102,6 +104,7 @@ func (s *Service) readBlock(r httpd.Request) (*wire.BlindedBlock, error) {
 func (s *Service) deliver(work context.Context, d *delivery, b *wire.BlindedBlock, v2 bool, userAgent string, log *slog.Logger) {
 	ctx, cancel := context.WithDeadline(work, s.submitBy(b.Slot))
 	defer cancel()
+	d.inTime = s.Clock.Into(b.Slot) < s.Spec.SlotDuration/3
 	first, rest := s.takers(b, log)
 	results := make(chan handover, len(first)+len(rest))
 	hand := func(relays []Relay, offered bool) {
@@ -180,7 +183,7 @@ func (s *Service) tally(d *delivery, h handover, b *wire.BlindedBlock, won, trus
 		won = true
 	case h.err == nil:
 		reason = "not_offered"
-	case h.offered && relayFault(h.err):
+	case h.offered && (relayFault(h.err) || d.inTime && errors.Is(h.err, relay.Err4xx)):
 		s.box.missed(h.relay.Name(), b.Slot, reason)
 	default:
 		log.Warn("Relay did not take the block", "relay", h.relay.Name(), "reason", reason)

@@ -4,33 +4,32 @@ import (
 	"time"
 
 	"github.com/holiman/uint256"
-	"github.com/prometheus/client_golang/prometheus"
+
+	"sidecar/internal/metrics"
 )
 
 // Metrics of the Builder API. A nil *Metrics measures nothing.
 type Metrics struct {
-	headers      *prometheus.CounterVec
-	into         prometheus.Histogram
-	duration     prometheus.Histogram
-	bids         *prometheus.CounterVec
-	wins         *prometheus.CounterVec
-	value        prometheus.Gauge
-	recipients   *prometheus.CounterVec
-	parents      prometheus.Counter
-	blocks       *prometheus.CounterVec
-	handovers    *prometheus.CounterVec
-	misses       *prometheus.CounterVec
-	penalised    *prometheus.GaugeVec
-	validators   prometheus.Gauge
-	registration prometheus.Counter
+	headers      *metrics.CounterVec
+	into         *metrics.Histogram
+	duration     *metrics.Histogram
+	bids         *metrics.CounterVec
+	wins         *metrics.CounterVec
+	value        *metrics.Gauge
+	recipients   *metrics.CounterVec
+	parents      *metrics.Counter
+	blocks       *metrics.CounterVec
+	handovers    *metrics.CounterVec
+	misses       *metrics.CounterVec
+	penalised    *metrics.GaugeVec
+	validators   *metrics.Gauge
+	registration *metrics.Counter
 }
 
 // NewMetrics registers the metrics.
-func NewMetrics(reg prometheus.Registerer) *Metrics {
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-		reg.MustRegister(c)
-		return c
+func NewMetrics(r *metrics.Registry) *Metrics {
+	counter := func(name, help string, labels ...string) *metrics.CounterVec {
+		return r.CounterVec(metrics.Opts{Name: name, Help: help}, labels...)
 	}
 	m := &Metrics{
 		headers:    counter("sidecar_headers_total", "Answers to getHeader, by outcome: served, or the reason for a 204.", "outcome"),
@@ -40,15 +39,14 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		blocks:     counter("sidecar_blocks_total", "Signed blocks received, by API version and outcome; empty outcome is delivered.", "version", "outcome"),
 		handovers:  counter("sidecar_block_handovers_total", "Blocks handed to a relay, by outcome; empty is taken.", "relay", "outcome"),
 		misses:     counter("sidecar_relay_undelivered_total", "Blocks a relay had offered and did not deliver.", "relay"),
-		into:       prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sidecar_header_into_slot_seconds", Help: "How far into its slot getHeader came.", Buckets: []float64{-1, -0.1, 0, 0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 8}}),
-		duration:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sidecar_header_duration_seconds", Help: "Time from the last byte of getHeader to a served header.", Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .2, .3, .4, .5, .6, .7, .8, .9, .95, 1, 2}}),
-		value:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "sidecar_header_value_ether", Help: "Value of the last header served."}),
-		parents:    prometheus.NewCounter(prometheus.CounterOpts{Name: "sidecar_parent_unknown_total", Help: "Auctions whose parent block the execution node did not know in time."}),
-		penalised:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sidecar_relay_penalised", Help: "1 while a relay is in the penalty box."}, []string{"relay"}),
-		validators: prometheus.NewGauge(prometheus.GaugeOpts{Name: "sidecar_registered_validators", Help: "Validators with a remembered registration."}),
+		into:       r.Histogram(metrics.Opts{Name: "sidecar_header_into_slot_seconds", Help: "How far into its slot getHeader came.", Buckets: []float64{-1, -0.1, 0, 0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4, 8}}),
+		duration:   r.Histogram(metrics.Opts{Name: "sidecar_header_duration_seconds", Help: "Time from the last byte of getHeader to a served header.", Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .2, .3, .4, .5, .6, .7, .8, .9, .95, 1, 2}}),
+		value:      r.Gauge(metrics.Opts{Name: "sidecar_header_value_ether", Help: "Value of the last header served."}),
+		parents:    r.Counter(metrics.Opts{Name: "sidecar_parent_unknown_total", Help: "Auctions whose parent block the execution node did not know in time."}),
+		penalised:  r.GaugeVec(metrics.Opts{Name: "sidecar_relay_penalised", Help: "1 while a relay is in the penalty box."}, "relay"),
+		validators: r.Gauge(metrics.Opts{Name: "sidecar_registered_validators", Help: "Validators with a remembered registration."}),
 	}
-	m.registration = prometheus.NewCounter(prometheus.CounterOpts{Name: "sidecar_registrations_total", Help: "Registrations received."})
-	reg.MustRegister(m.into, m.duration, m.value, m.parents, m.penalised, m.validators, m.registration)
+	m.registration = r.Counter(metrics.Opts{Name: "sidecar_registrations_total", Help: "Registrations received."})
 	return m
 }
 
@@ -60,14 +58,14 @@ func (m *Metrics) asked(into time.Duration) {
 
 func (m *Metrics) noBid(why string) {
 	if m != nil {
-		m.headers.WithLabelValues(why).Inc()
+		m.headers.With(why).Inc()
 	}
 }
 
 func (m *Metrics) served(relay string, wei *uint256.Int, took time.Duration) {
 	if m != nil {
-		m.headers.WithLabelValues("served").Inc()
-		m.wins.WithLabelValues(relay).Inc()
+		m.headers.With("served").Inc()
+		m.wins.With(relay).Inc()
 		m.value.Set(wei.Float64() / 1e18)
 		m.duration.Observe(took.Seconds())
 	}
@@ -75,13 +73,13 @@ func (m *Metrics) served(relay string, wei *uint256.Int, took time.Duration) {
 
 func (m *Metrics) judged(relay, verdict string) {
 	if m != nil {
-		m.bids.WithLabelValues(relay, verdict).Inc()
+		m.bids.With(relay, verdict).Inc()
 	}
 }
 
 func (m *Metrics) feeRecipientDiffers(relay string) {
 	if m != nil {
-		m.recipients.WithLabelValues(relay).Inc()
+		m.recipients.With(relay).Inc()
 	}
 }
 
@@ -99,18 +97,18 @@ func (m *Metrics) block(v2 bool, outcome string) {
 	if v2 {
 		version = "v2"
 	}
-	m.blocks.WithLabelValues(version, outcome).Inc()
+	m.blocks.With(version, outcome).Inc()
 }
 
 func (m *Metrics) handed(relay, outcome string) {
 	if m != nil {
-		m.handovers.WithLabelValues(relay, outcome).Inc()
+		m.handovers.With(relay, outcome).Inc()
 	}
 }
 
 func (m *Metrics) undelivered(relay string) {
 	if m != nil {
-		m.misses.WithLabelValues(relay).Inc()
+		m.misses.With(relay).Inc()
 	}
 }
 
@@ -118,7 +116,7 @@ func (m *Metrics) boxed(relay string, in bool) {
 	if m == nil {
 		return
 	}
-	g := m.penalised.WithLabelValues(relay)
+	g := m.penalised.With(relay)
 	g.Set(0)
 	if in {
 		g.Set(1)
@@ -127,7 +125,7 @@ func (m *Metrics) boxed(relay string, in bool) {
 
 func (m *Metrics) registered(n, known int) {
 	if m != nil {
-		m.registration.Add(float64(n))
+		m.registration.Add(n)
 		m.validators.Set(float64(known))
 	}
 }

@@ -31,6 +31,10 @@ type delivery struct {
 	done    chan struct{}
 	payload *wire.Payload // of v1
 	err     error
+	// inTime says that the block came while relays still take blocks, by custom
+	// the first third of its slot: a refusal is then the relay's own doing.
+	// Written and read by the goroutine that delivers.
+	inTime bool
 }
 
 func (s *submissions) init() {
@@ -94,7 +98,7 @@ func (d *delivery) failed() bool {
 // relay's own doing, and not an answer to a bad request of ours.
 var (
 	passing  = []*fault.Fault{relay.ErrConnect, relay.ErrTimeout, relay.ErrReset, relay.ErrShortBody, relay.ErrTLS, relay.Err5xx, relay.ErrEmpty, relay.ErrProtocol}
-	relayOwn = slices.Concat(passing, []*fault.Fault{wire.ErrPayload, wire.ErrDecode, wire.ErrFork, relay.ErrDecode, relay.ErrFork, relay.ErrBodyLarge, relay.ErrType, relay.ErrEncoding, relay.ErrNoV2})
+	relayOwn = slices.Concat(passing, []*fault.Fault{wire.ErrPayload, wire.ErrDecode, wire.ErrFork, relay.ErrDecode, relay.ErrFork, relay.ErrBodyLarge, relay.ErrType, relay.ErrEncoding, relay.ErrNoV2, relay.ErrStatus, relay.ErrRedirect})
 )
 
 func relayFault(err error) bool {

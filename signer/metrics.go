@@ -1,22 +1,20 @@
 package signer
 
 import (
-	"github.com/prometheus/client_golang/prometheus"
-
 	"sidecar/fault"
 	"sidecar/internal/ledger"
+	"sidecar/internal/metrics"
 )
 
 // Metrics counts what was asked of the signer. A nil *Metrics counts nothing.
-type Metrics struct{ requests *prometheus.CounterVec }
+type Metrics struct{ requests *metrics.CounterVec }
 
 // NewMetrics registers the signer's metrics.
-func NewMetrics(r prometheus.Registerer) *Metrics {
-	m := &Metrics{prometheus.NewCounterVec(prometheus.CounterOpts{
+func NewMetrics(r *metrics.Registry) *Metrics {
+	m := &Metrics{r.CounterVec(metrics.Opts{
 		Name: "sidecar_signer_requests_total",
 		Help: "Requests for a signature by kind of entry (unknown if refused before it stood) and result (ok or a fault's code).",
-	}, []string{"kind", "result"})}
-	r.MustRegister(m.requests)
+	}, "kind", "result")}
 	return m
 }
 
@@ -28,5 +26,5 @@ func (m *Metrics) signed(kind ledger.Kind, err error) {
 	if err == nil {
 		result = "ok"
 	}
-	m.requests.WithLabelValues(kind.String(), result).Inc()
+	m.requests.With(kind.String(), result).Inc()
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
-	"github.com/prometheus/client_golang/prometheus"
+	"sidecar/internal/metrics"
 
 	"sidecar/chain"
 	"sidecar/commitments"
@@ -34,7 +34,7 @@ type court struct {
 	ledger  *ledger.Ledger
 	node    *node
 	log     *strings.Builder
-	metrics *prometheus.Registry
+	metrics *metrics.Registry
 }
 
 // node is both sides of a node: blocks by slot. down fails every call.
@@ -136,7 +136,7 @@ func inCourt(t *testing.T, f func(c *court)) {
 		}
 		time.Sleep(12 * time.Second)
 		c := &court{ledger: l, node: &node{blocks: map[phase0.Slot]beacon.BlockInfo{5: {Slot: 5, ExecutionHash: phase0.Hash32{5}}}}, log: &strings.Builder{}}
-		c.metrics = prometheus.NewRegistry()
+		c.metrics = metrics.NewRegistry()
 		c.Auditor, err = New(Config{
 			Clock: chain.NewClock(spec, nil), Spec: spec, Book: l, Signer: &signer.Signer{Ledger: l}, Module: c.node, Beacon: c.node, Execution: c.node,
 			After: 2, Log: slog.New(slog.NewTextHandler(c.log, nil)), Metrics: NewMetrics(c.metrics),
@@ -184,16 +184,8 @@ func TestAudit_Kept(t *testing.T) {
 		if asked := c.node.questions(); c.ledger.Len() != entries || asked != 1 {
 			t.Errorf("judged again: %d entries, %d questions", c.ledger.Len()-entries, asked)
 		}
-		families, err := c.metrics.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range families {
-			for _, m := range f.GetMetric() {
-				if f.GetName() == "sidecar_promises_total" && m.GetLabel()[0].GetValue() == "kept" && m.GetCounter().GetValue() != 2 {
-					t.Errorf("metric: got %v, want 2", m.GetCounter().GetValue())
-				}
-			}
+		if got, _ := c.metrics.Value(`sidecar_promises_total{outcome="kept"}`); got != 2 {
+			t.Errorf("metric: got %v, want 2", got)
 		}
 		if _, ok := c.Result(phase0.Hash32{1}); ok {
 			t.Error("a verdict on nothing")

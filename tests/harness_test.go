@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// binary is cmd/sidecar, built once per run.
-var binary = sync.OnceValues(func() (string, error) {
+// sidecarBinary is cmd/sidecar, built once per run.
+var sidecarBinary = sync.OnceValues(func() (string, error) {
 	var err error
 	if buildDir, err = os.MkdirTemp("", "sidecar-tests-"); err != nil {
 		return "", err
@@ -81,7 +81,7 @@ func (l logLine) text(key string) string {
 // environment of the tests.
 func command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
-	path, err := binary()
+	path, err := sidecarBinary()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package tests
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func journeyChain(t *testing.T, o simnet.Options) *journey {
 	if os.Getenv("JOURNEY_LOG") != "" {
 		j.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("test", t.Name())
 	}
-	o.SlotDuration, o.Log = journeySlot, j.log
+	o.SlotDuration, o.Log = cmp.Or(o.SlotDuration, journeySlot), j.log
 	if o.GenesisDelay == 0 {
 		o.GenesisDelay = time.Second
 	}
@@ -110,14 +111,20 @@ func journeyChain(t *testing.T, o simnet.Options) *journey {
 // start puts a sidecar beside the chain.
 func (j *journey) start(o devnet.Options) {
 	j.Helper()
-	o.Dir, o.Log = j.TempDir(), j.log
+	j.write(o)
+	j.run()
+	j.Cleanup(j.stop)
+}
+
+// write makes the files of a sidecar.
+func (j *journey) write(o devnet.Options) {
+	j.Helper()
+	o.Dir = j.TempDir()
 	path, err := devnet.Write(j.ctx, j.net, o)
 	if err != nil {
 		j.Fatal(err)
 	}
 	j.path = path
-	j.run()
-	j.Cleanup(func() { j.stop() })
 }
 
 // run starts the sidecar over its files.
@@ -145,12 +152,20 @@ func (j *journey) stop() {
 // spawn starts the real binary over the sidecar's files: it can be killed.
 func (j *journey) spawn() *devnet.Process {
 	j.Helper()
-	p, err := devnet.Spawn(j.ctx, j.net, command(j.T, "run", "--config", j.path))
+	p, err := j.launch()
 	if err != nil {
 		j.Fatal(err)
 	}
-	j.Cleanup(p.Kill)
 	return p
+}
+
+// launch is spawn for any goroutine, once spawn has built the binary.
+func (j *journey) launch() (*devnet.Process, error) {
+	p, err := devnet.Spawn(j.ctx, j.net, command(j.T, "run", "--config", j.path))
+	if err == nil {
+		j.Cleanup(p.Kill)
+	}
+	return p, err
 }
 
 // checkOutcomes holds every journey to the rule above all: a signed block is
@@ -179,6 +194,7 @@ func (j *journey) play(name string, scene func(slot phase0.Slot) error) {
 			break
 		}
 		j.Logf("%s, once more: %v", name, err)
+		_ = j.net.WaitSlot(j.ctx, j.net.Clock.Slot()+1) // on its error the loop ends
 	}
 	j.Errorf("%s: %v", name, err)
 }

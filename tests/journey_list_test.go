@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"sidecar/chain"
+	"sidecar/internal/simnet"
 )
 
 // journeyOf is one journey, on a chain of its own.
@@ -20,6 +21,35 @@ func journeys() []journeyOf {
 		{"header/minimum", journeyMinimum},
 		{"header/late", journeyLate},
 		{"header/extra validation", journeyExtra},
+		{"register/mux in ssz", journeyMux(true)},
+		{"register/mux in json", journeyMux(false)},
+		{"register/encodings from ssz", journeyEncodings(true)},
+		{"register/encodings from json", journeyEncodings(false)},
+		{"register/no relay", journeyAllDown},
+		{"block/the other relay delivers v1", journeyDeliver(chain.Electra)},
+		{"block/the other relay delivers v2", journeyDeliver(chain.Fulu)},
+		journeyPenalty("a lie", chain.Electra, simnet.RelayKnobs{WrongPayload: true}, simnet.Fault{}),
+		journeyPenalty("withholding", chain.Electra, simnet.RelayKnobs{Withhold: true}, simnet.Fault{}),
+		journeyPenalty("a failure", chain.Fulu, simnet.RelayKnobs{}, simnet.Fault{Status: 500}),
+		{"block/stop", journeyStop},
+		{"block/restart v1", journeyRestart(chain.Electra)},
+		{"block/restart v2", journeyRestart(chain.Fulu)},
+		{"promise/kept in fulu ssz", journeyKept(chain.Fulu, true)},
+		{"promise/kept in electra json", journeyKept(chain.Electra, false)},
+		{"promise/kept in deneb json", journeyKept(chain.Deneb, false)},
+		{"promise/broken", journeyBroken},
+		{"promise/rivals", journeyRivals},
+		{"promise/refused", journeyRefused},
+		{"promise/no path", journeyNoPath},
+		{"promise/nodes down", journeyNodesDown},
+		{"promise/init", journeyInit},
+		{"promise/files", journeyFiles},
+		journeyCrash("after the promise", func(*journey, journeyPromise) error { return nil }),
+		journeyCrash("after the cut-off", func(j *journey, p journeyPromise) error {
+			j.eventually("the constraints are at the relay", func() bool { return j.net.Relays[0].HasConstraints(p.slot) > 0 })
+			return nil
+		}),
+		{"promise/killed in a storm", journeyStorm},
 		{"propose/fulu ssz", journeyPropose(chain.Fulu, true)},
 		{"propose/fulu json", journeyPropose(chain.Fulu, false)},
 		{"propose/electra ssz", journeyPropose(chain.Electra, true)},

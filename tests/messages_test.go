@@ -232,3 +232,9 @@ func inEncoding(t testing.TB, media string, b *apielectra.SignedBlindedBeaconBlo
 	}
 	return body
 }
+
+// bidOf is the bid in a proposal, with a header of its own.
+func (s *submitBench) bidOf(p *proposal) *builderelectra.BuilderBid {
+	header := *p.block.Message.Body.ExecutionPayloadHeader
+	return &builderelectra.BuilderBid{Header: &header, BlobKZGCommitments: p.block.Message.Body.BlobKZGCommitments}
+}

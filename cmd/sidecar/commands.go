@@ -2,37 +2,78 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"runtime"
 
-	"github.com/urfave/cli/v3"
-
+	"sidecar/fault"
 	"sidecar/internal/app"
 	"sidecar/internal/config"
 	"sidecar/internal/telemetry"
 )
 
-// command is the whole command line. Secrets are never flags.
-func command() *cli.Command {
-	file := &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Usage: "configuration `FILE`", Sources: cli.EnvVars("CB_CONFIG"), Value: "sidecar.toml"}
-	return &cli.Command{
-		Name:    "sidecar",
-		Usage:   "proposes through relays, promises what the blocks will hold, and keeps its word",
-		Version: version,
-		Commands: []*cli.Command{
-			{Name: "run", Usage: "serve the Builder API and, if configured, promises", Flags: []cli.Flag{file}, Action: run},
-			{Name: "check", Usage: "load, resolve and dial everything, and say all that is wrong at once", Flags: []cli.Flag{file}, Action: check},
-			{Name: "init", Usage: "make the ledger and the proxy key, once", Flags: []cli.Flag{file}, Action: initialise},
-			{Name: "version", Usage: "print the version", Action: printVersion},
-		},
-		HideVersion: true,
+// errUsage is a command line that names no command, or a wrong flag.
+var errUsage = fault.Define("usage", fault.Invalid, "The command line is not understood; sidecar help shows what is.")
+
+const usage = `sidecar proposes through relays, promises what its blocks will hold, and keeps its word.
+
+  sidecar run     [--config FILE]   serve the Builder API and, if configured, promises
+  sidecar check   [--config FILE]   load, resolve and dial everything, and say all that is wrong at once
+  sidecar init    [--config FILE]   make the ledger and the proxy key, once
+  sidecar version                   print the version
+
+FILE is sidecar.toml unless CB_CONFIG or the flag says otherwise. Secrets are never flags.
+`
+
+// command runs the command that args name.
+func command(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errUsage.With("name a command\n%s", usage)
 	}
+	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	file := flags.String("config", orElse(os.Getenv("CB_CONFIG"), "sidecar.toml"), "")
+	flags.StringVar(file, "c", *file, "")
+	switch err := flags.Parse(args[1:]); {
+	case errors.Is(err, flag.ErrHelp):
+		return show(usage)
+	case err != nil:
+		return errUsage.Wrap(err)
+	case flags.NArg() > 0:
+		return errUsage.With("%.40q is not expected", flags.Arg(0))
+	}
+	switch args[0] {
+	case "run":
+		return run(ctx, *file)
+	case "check":
+		return check(ctx, *file)
+	case "init":
+		return initialise(ctx, *file)
+	case "version", "-version", "--version":
+		return show(fmt.Sprintf("sidecar %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH))
+	case "help", "-h", "-help", "--help":
+		return show(usage)
+	}
+	return errUsage.With("no command %.40q\n%s", args[0], usage)
 }
 
-func load(cmd *cli.Command) (*config.Config, error) {
-	c, err := config.Load(cmd.String("config"), os.LookupEnv)
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+func show(text string) error {
+	_, err := fmt.Fprint(os.Stdout, text)
+	return err
+}
+
+func load(file string) (*config.Config, error) {
+	c, err := config.Load(file, os.LookupEnv)
 	if err != nil {
 		return nil, err
 	}
@@ -42,8 +83,8 @@ func load(cmd *cli.Command) (*config.Config, error) {
 	return c, nil
 }
 
-func run(ctx context.Context, cmd *cli.Command) error {
-	c, err := load(cmd)
+func run(ctx context.Context, file string) error {
+	c, err := load(file)
 	if err != nil {
 		return err
 	}
@@ -54,8 +95,8 @@ func run(ctx context.Context, cmd *cli.Command) error {
 	return a.Run(ctx)
 }
 
-func check(ctx context.Context, cmd *cli.Command) error {
-	c, err := load(cmd)
+func check(ctx context.Context, file string) error {
+	c, err := load(file)
 	if err != nil {
 		return err
 	}
@@ -69,21 +110,15 @@ func check(ctx context.Context, cmd *cli.Command) error {
 	if err := a.Check(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(os.Stdout, "ok: chain %s, %d relays, %d muxes, promises %v\n", c.Chain().Name, len(c.Relays), len(c.Muxes), c.Promises())
-	return nil
+	return show(fmt.Sprintf("ok: chain %s, %d relays, %d muxes, promises %v\n", c.Chain().Name, len(c.Relays), len(c.Muxes), c.Promises()))
 }
 
-func initialise(ctx context.Context, cmd *cli.Command) error {
-	c, err := load(cmd)
+func initialise(ctx context.Context, file string) error {
+	c, err := load(file)
 	if err != nil {
 		return err
 	}
 	return app.Init(ctx, c, os.Stdout)
-}
-
-func printVersion(_ context.Context, _ *cli.Command) error {
-	_, err := fmt.Fprintf(os.Stdout, "sidecar %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return err
 }
 
 // logOptions follow [logs.stdout].

@@ -24,7 +24,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal finds the default handler and ends the program at once.
 	context.AfterFunc(ctx, stop)
-	err := command().Run(ctx, os.Args)
+	err := command(ctx, os.Args[1:])
 	stop()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "error: %s\n", err)
@@ -35,7 +35,9 @@ func main() {
 // exitCode tells supervisors what kind of failure it was.
 func exitCode(err error) int {
 	switch fault.Code(err) {
-	case "config_invalid":
+	case "usage":
+		return 2
+	case "config_invalid", "relay_url_invalid", "relay_config_invalid": // only a start sees the relay's key on the curve
 		return 3
 	case "keystore_invalid", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds", "keystore_empty", "proxy_missing", "proxy_delegation_invalid":
 		return 4

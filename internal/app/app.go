@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"sidecar/builderapi"
 	"sidecar/chain"
@@ -21,6 +20,7 @@ import (
 	"sidecar/internal/execution"
 	"sidecar/internal/httpd"
 	"sidecar/internal/ledger"
+	"sidecar/internal/metrics"
 	"sidecar/internal/relay"
 	"sidecar/internal/telemetry"
 	"sidecar/modules"
@@ -49,7 +49,7 @@ type App struct {
 	spec    chain.Spec
 	clock   *chain.Clock
 	log     *slog.Logger
-	metrics *prometheus.Registry
+	metrics *metrics.Registry
 
 	relays   *relaySets
 	parent   *execution.Client // of extra validation; may be nil

@@ -66,7 +66,7 @@ func newPromises(a *App) (p *promises, err error) {
 	p = &promises{log: a.log.With("part", "app").Warn}
 	p.ledger, err = ledger.Open(a.config.Ledger.Path, a.spec.Name, a.spec.GenesisForkVersion)
 	if err != nil {
-		return nil, fmt.Errorf("open the ledger: %w", err)
+		return nil, fmt.Errorf("open the ledger %s: %w", a.config.Ledger.Path, err)
 	}
 	defer func(opened *promises) { // p is nil by then
 		if err != nil {

@@ -4,36 +4,35 @@ import (
 	"errors"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"sidecar/internal/metrics"
 )
 
 // Metrics counts what happens between us and the node. Nil counts nothing.
 type Metrics struct {
-	requests   *prometheus.CounterVec
-	events     *prometheus.CounterVec
-	reconnects prometheus.Counter
-	head       prometheus.Gauge
-	ready      prometheus.Gauge
+	requests   *metrics.CounterVec
+	events     *metrics.CounterVec
+	reconnects *metrics.Counter
+	head       *metrics.Gauge
+	ready      *metrics.Gauge
 }
 
 // NewMetrics registers the metrics of this package.
-func NewMetrics(r prometheus.Registerer) *Metrics {
-	f := promauto.With(r)
+func NewMetrics(r *metrics.Registry) *Metrics {
 	return &Metrics{
-		requests: f.NewCounterVec(prometheus.CounterOpts{
+		requests: r.CounterVec(metrics.Opts{
 			Name: "sidecar_beacon_requests_total", Help: "Requests to the beacon node, by endpoint and result.",
-		}, []string{"endpoint", "result"}),
-		events: f.NewCounterVec(prometheus.CounterOpts{
+		}, "endpoint", "result"),
+		events: r.CounterVec(metrics.Opts{
 			Name: "sidecar_beacon_events_total", Help: "Events from the beacon node: heads taken, and events ignored.",
-		}, []string{"event"}),
-		reconnects: f.NewCounter(prometheus.CounterOpts{
+		}, "event"),
+		reconnects: r.Counter(metrics.Opts{
 			Name: "sidecar_beacon_reconnects_total", Help: "How often the event stream ended and was opened again.",
 		}),
-		head: f.NewGauge(prometheus.GaugeOpts{
+		head: r.Gauge(metrics.Opts{
 			Name: "sidecar_beacon_head_slot", Help: "Slot of the last head the node announced.",
 		}),
-		ready: f.NewGauge(prometheus.GaugeOpts{
+		ready: r.Gauge(metrics.Opts{
 			Name: "sidecar_beacon_ready", Help: "1 if the node is in sync and its duties are known, else 0.",
 		}),
 	}
@@ -50,19 +49,19 @@ func (m *Metrics) request(endpoint string, err error) {
 	case err != nil:
 		result = "error"
 	}
-	m.requests.WithLabelValues(endpoint, result).Inc()
+	m.requests.With(endpoint, result).Inc()
 }
 
 func (m *Metrics) headSeen(slot phase0.Slot) {
 	if m != nil {
-		m.events.WithLabelValues("head").Inc()
+		m.events.With("head").Inc()
 		m.head.Set(float64(slot))
 	}
 }
 
 func (m *Metrics) ignored() {
 	if m != nil {
-		m.events.WithLabelValues("ignored").Inc()
+		m.events.With("ignored").Inc()
 	}
 }
 

@@ -7,8 +7,6 @@ package devnet
 import (
 	"cmp"
 	"context"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +19,6 @@ import (
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
-	keystorev4 "github.com/wealdtech/go-eth2-wallet-encryptor-keystorev4"
 
 	"sidecar/internal/app"
 	"sidecar/internal/config"
@@ -47,6 +44,7 @@ type Options struct {
 	Holds       []int                               // validators whose keys the sidecar has; nil: all
 	Beacon      string                              // URL in place of the chain's beacon node
 	Execution   string                              // URL in place of the chain's execution node
+	Bare        bool                                // neither ledger nor proxy key: sidecar init is still to be run
 	Log         *slog.Logger                        // default: none
 }
 
@@ -152,14 +150,10 @@ func Write(ctx context.Context, n *simnet.Net, o Options) (string, error) {
 			return "", err
 		}
 	}
-	c, err := config.Load(path, func(string) (string, bool) { return "", false })
-	if err != nil {
-		return "", err
-	}
-	if _, err := os.Stat(c.Ledger.Path); err == nil {
+	if o.Bare {
 		return path, nil
 	}
-	return path, app.Init(ctx, c, io.Discard)
+	return path, initialise(ctx, n, path)
 }
 
 // writeSpec asks the beacon node for the chain's constants.
@@ -180,38 +174,6 @@ func writeSpec(ctx context.Context, n *simnet.Net, path string) error {
 		return err
 	}
 	return os.WriteFile(path, text, 0o600)
-}
-
-// writeKeystore stores a validator's key as an ERC-2335 keystore in Lighthouse's layout.
-func writeKeystore(dir string, v simnet.Validator) error {
-	name := v.Pubkey.String()
-	folder := filepath.Join(dir, "keys", name)
-	file := filepath.Join(folder, "voting-keystore.json")
-	if _, err := os.Stat(file); err == nil {
-		return nil
-	}
-	password := "devnet-" + name[2:10]
-	crypto, err := keystorev4.New(keystorev4.WithCipher("pbkdf2")).Encrypt(v.Key.Bytes(), password)
-	if err != nil {
-		return fmt.Errorf("encrypt a validator key: %w", err)
-	}
-	text, err := json.Marshal(map[string]any{
-		"crypto": crypto, "pubkey": hex.EncodeToString(v.Pubkey[:]), "version": 4, "path": "",
-		"uuid": "00000000-0000-4000-8000-" + name[2:14],
-	})
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "secrets"), 0o700); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "secrets", name), []byte(password), 0o600); err != nil {
-		return err
-	}
-	return os.WriteFile(file, text, 0o600)
 }
 
 // toml is the configuration file.

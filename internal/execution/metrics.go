@@ -3,29 +3,26 @@ package execution
 import (
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
-
 	"sidecar/fault"
+	"sidecar/internal/metrics"
 )
 
 // Metrics counts requests to the execution node. Nil counts nothing.
 type Metrics struct {
-	requests *prometheus.CounterVec
-	seconds  *prometheus.HistogramVec
+	requests *metrics.CounterVec
+	seconds  *metrics.HistogramVec
 }
 
 // NewMetrics registers the metrics of this package.
-func NewMetrics(r prometheus.Registerer) *Metrics {
-	f := promauto.With(r)
+func NewMetrics(r *metrics.Registry) *Metrics {
 	return &Metrics{
-		requests: f.NewCounterVec(prometheus.CounterOpts{
+		requests: r.CounterVec(metrics.Opts{
 			Name: "sidecar_execution_requests_total", Help: "Requests to the execution node, by method (the last of a batch) and result.",
-		}, []string{"method", "result"}),
-		seconds: f.NewHistogramVec(prometheus.HistogramOpts{
+		}, "method", "result"),
+		seconds: r.HistogramVec(metrics.Opts{
 			Name: "sidecar_execution_request_duration_seconds", Help: "How long the execution node took to answer, by method.",
 			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2},
-		}, []string{"method"}),
+		}, "method"),
 	}
 }
 
@@ -37,6 +34,6 @@ func (m *Metrics) request(method string, took time.Duration, err error) {
 	if err == nil {
 		result = "ok"
 	}
-	m.requests.WithLabelValues(method, result).Inc()
-	m.seconds.WithLabelValues(method).Observe(took.Seconds())
+	m.requests.With(method, result).Inc()
+	m.seconds.With(method).Observe(took.Seconds())
 }

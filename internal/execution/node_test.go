@@ -19,7 +19,7 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/trie"
 	"github.com/holiman/uint256"
-	"github.com/prometheus/client_golang/prometheus"
+	"sidecar/internal/metrics"
 
 	"sidecar/chain"
 )
@@ -172,7 +172,7 @@ func start(t testing.TB, clock *chain.Clock) (*node, *Client) {
 	if clock == nil {
 		clock = chain.NewClock(spec, nil)
 	}
-	c, err := New(Config{URL: srv.URL, Spec: spec, Clock: clock, Metrics: NewMetrics(prometheus.NewRegistry()), Timeout: 2 * time.Second})
+	c, err := New(Config{URL: srv.URL, Spec: spec, Clock: clock, Metrics: NewMetrics(metrics.NewRegistry()), Timeout: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

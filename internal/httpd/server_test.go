@@ -15,8 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"sidecar/internal/metrics"
 )
 
 func TestNew_Refuses(t *testing.T) {
@@ -180,7 +179,7 @@ func TestLimits(t *testing.T) {
 		{"server", Config{MaxConns: 2}},
 		{"address", Config{MaxConnsPerIP: 2}},
 	} {
-		reg := prometheus.NewRegistry()
+		reg := metrics.NewRegistry()
 		c.cfg.Metrics = NewMetrics(reg)
 		c.cfg.Routes = []Route{{Name: "ok", Method: "GET", Path: "/", Serve: say("ok")}}
 		r := start(t, c.cfg)
@@ -219,10 +218,10 @@ func waitFor(t *testing.T, ok func() bool) {
 }
 
 // scrape returns the metrics as text.
-func scrape(t *testing.T, reg *prometheus.Registry) string {
+func scrape(t *testing.T, reg *metrics.Registry) string {
 	t.Helper()
 	w := httptest.NewRecorder()
-	promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	reg.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	return w.Body.String()
 }
 
@@ -271,7 +270,7 @@ func TestAccept_OutOfDescriptors(t *testing.T) {
 }
 
 func TestMetricsAndLog(t *testing.T) {
-	reg := prometheus.NewRegistry()
+	reg := metrics.NewRegistry()
 	r := start(t, Config{Metrics: NewMetrics(reg), Routes: []Route{
 		{Name: "ok", Method: "GET", Path: "/ok", Serve: say("ok")},
 		{Name: "late", Method: "GET", Path: "/late", Timeout: time.Millisecond, Serve: func(context.Context, Request) (Response, error) {

@@ -3,34 +3,32 @@ package ledger
 import (
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"sidecar/chain"
+	"sidecar/internal/metrics"
 )
 
 // Metrics measures the writer. A nil *Metrics measures nothing.
 type Metrics struct {
-	commit  prometheus.Histogram
-	records prometheus.Histogram
-	healthy prometheus.Gauge
+	commit  *metrics.Histogram
+	records *metrics.Histogram
+	healthy *metrics.Gauge
 }
 
 // NewMetrics registers the ledger's metrics.
-func NewMetrics(r prometheus.Registerer) *Metrics {
+func NewMetrics(r *metrics.Registry) *Metrics {
 	m := &Metrics{
-		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+		commit: r.Histogram(metrics.Opts{
 			Name: "sidecar_ledger_commit_seconds", Help: "Time from a batch's first decision until it is on disk.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5},
 		}),
-		records: prometheus.NewHistogram(prometheus.HistogramOpts{
+		records: r.Histogram(metrics.Opts{
 			Name: "sidecar_ledger_batch_records", Help: "Records made durable by one commit.",
 			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512},
 		}),
-		healthy: prometheus.NewGauge(prometheus.GaugeOpts{
+		healthy: r.Gauge(metrics.Opts{
 			Name: "sidecar_ledger_healthy", Help: "1 while the ledger can write; 0 after a disk error, until a restart.",
 		}),
 	}
-	r.MustRegister(m.commit, m.records, m.healthy)
 	return m
 }
 

@@ -1,28 +1,29 @@
 package mux
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"sidecar/internal/metrics"
+)
 
 // Metrics counts validators and loads by mux. A nil *Metrics counts nothing.
 type Metrics struct {
-	size *prometheus.GaugeVec
-	done *prometheus.CounterVec
+	size *metrics.GaugeVec
+	done *metrics.CounterVec
 }
 
 // NewMetrics registers the metrics of this package.
-func NewMetrics(r prometheus.Registerer) *Metrics {
+func NewMetrics(r *metrics.Registry) *Metrics {
 	m := &Metrics{
-		size: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sidecar_mux_validators", Help: "Validators in a mux."}, []string{"mux"}),
-		done: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sidecar_mux_loads_total", Help: "Runs of a mux's loader, by result: ok or error."}, []string{"mux", "result"}),
+		size: r.GaugeVec(metrics.Opts{
+			Name: "sidecar_mux_validators", Help: "Validators in a mux."}, "mux"),
+		done: r.CounterVec(metrics.Opts{
+			Name: "sidecar_mux_loads_total", Help: "Runs of a mux's loader, by result: ok or error."}, "mux", "result"),
 	}
-	r.MustRegister(m.size, m.done)
 	return m
 }
 
 func (m *Metrics) validators(mux string, n int) {
 	if m != nil {
-		m.size.WithLabelValues(mux).Set(float64(n))
+		m.size.With(mux).Set(float64(n))
 	}
 }
 
@@ -34,5 +35,5 @@ func (m *Metrics) loads(mux string, err error) {
 	if err != nil {
 		result = "error"
 	}
-	m.done.WithLabelValues(mux, result).Inc()
+	m.done.With(mux, result).Inc()
 }

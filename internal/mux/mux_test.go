@@ -15,8 +15,7 @@ import (
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"sidecar/internal/metrics"
 
 	"sidecar/internal/config"
 )
@@ -55,7 +54,7 @@ func newTable(t *testing.T, cfg Config) *Table {
 }
 
 func TestTable_FileAndStatic(t *testing.T) {
-	registry := prometheus.NewRegistry()
+	registry := metrics.NewRegistry()
 	metrics := NewMetrics(registry)
 	table := newTable(t, Config{Metrics: metrics, Sources: []Source{
 		{ID: "a", Static: keys(1, 3)},
@@ -72,7 +71,7 @@ func TestTable_FileAndStatic(t *testing.T) {
 		t.Errorf("from the file: got set %d, want 2", got)
 	}
 	page := httptest.NewRecorder()
-	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	registry.ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
 	for _, want := range []string{`sidecar_mux_validators{mux="a"} 2`, `sidecar_mux_validators{mux="b"} 4`, `sidecar_mux_loads_total{mux="b",result="ok"} 1`} {
 		if !strings.Contains(page.Body.String(), want+"\n") {
 			t.Errorf("no %s in\n%s", want, page.Body)

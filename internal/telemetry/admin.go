@@ -8,16 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/pprof" // #nosec G108 -- the default mux, where it registers, is never served
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
-
 	"sidecar/fault"
+	"sidecar/internal/metrics"
 )
 
 // Faults of this package.
@@ -25,36 +21,31 @@ var (
 	ErrAdminListen = fault.Define("admin_listen_failed", fault.Internal, "The admin address cannot be listened on.")
 	ErrNotReady    = fault.Define("not_ready", fault.Unavailable, "The sidecar is not ready.")
 	ErrNoReload    = fault.Define("reload_unavailable", fault.Unavailable, "This process does not reload its configuration.")
-	ErrProfile     = fault.Define("profile_too_long", fault.Invalid, "A profile may not take that long.")
 	ErrAdminCaller = fault.Define("admin_caller_refused", fault.Forbidden, "The admin server does not talk to web pages.")
 )
 
 const (
 	reloadTimeout = 30 * time.Second
 	stopTimeout   = 5 * time.Second
-	// longestProfile bounds ?seconds= of a profile, which would otherwise push
-	// the write deadline away as far as it likes.
-	longestProfile = 60
 )
 
 // AdminConfig describes the admin server. Addr, Registry and Log are required.
 type AdminConfig struct {
 	Addr     string // host:port
-	Registry *prometheus.Registry
+	Registry *metrics.Registry
 	// Ready says why the sidecar is not ready, nil if it is. Nil: always ready.
 	Ready func() error
 	// Reload loads the configuration again; its context ends after 30 s. Nil:
 	// POST /reload answers 503.
 	Reload func(ctx context.Context) error
 	Log    *slog.Logger
-	// Pprof serves /debug/pprof/. Profiles show memory, keys in it included.
-	Pprof bool
 	// Public allows an address that is not loopback. Nothing here asks who calls.
 	Public bool
 }
 
 // Admin is the operator's door: GET /metrics, /healthz (and /status, its name
-// at Commit-Boost), /readyz; POST /reload; /debug/pprof/ if enabled.
+// at Commit-Boost), /readyz; POST /reload. It serves no
+// profiles: they show memory, keys in it included.
 type Admin struct {
 	cfg AdminConfig
 	ln  net.Listener
@@ -141,20 +132,11 @@ func (a *Admin) Run(ctx context.Context) error {
 
 func (a *Admin) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.cfg.Registry, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(a.cfg.Log.Handler(), slog.LevelWarn), MaxRequestsInFlight: 4, Timeout: 10 * time.Second,
-	}))
+	mux.Handle("GET /metrics", a.cfg.Registry)
 	mux.HandleFunc("GET /healthz", ok)
 	mux.HandleFunc("GET /status", ok)
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("POST /reload", a.reload)
-	if a.cfg.Pprof { // without cmdline, which may hold secrets
-		mux.HandleFunc("GET /debug/pprof/", bounded(pprof.Index))
-		mux.HandleFunc("GET /debug/pprof/cmdline", http.NotFound)
-		mux.HandleFunc("GET /debug/pprof/profile", bounded(pprof.Profile))
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("GET /debug/pprof/trace", bounded(pprof.Trace))
-	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
@@ -184,20 +166,6 @@ func (a *Admin) trusted(r *http.Request) bool {
 		host = h
 	}
 	return loopback(strings.Trim(host, "[]"))
-}
-
-// bounded refuses a profile over too long a time.
-func bounded(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if text := r.FormValue("seconds"); text != "" {
-			n, err := strconv.ParseFloat(text, 64)
-			if err != nil || !(n >= 0 && n <= longestProfile) {
-				refuse(w, http.StatusBadRequest, ErrProfile.With("at most %d seconds", longestProfile))
-				return
-			}
-		}
-		next(w, r)
-	}
 }
 
 func ok(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("OK\n")) }
