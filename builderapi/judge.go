@@ -51,10 +51,11 @@ type judge struct {
 	registered registration
 	known      bool           // registered is set
 	parent     func() *Parent // waits for the node, nil if it did not answer in time
+	quick      bool           // the dear checks are a signature and nothing else
 }
 
 func (s *Service) judge(ctx context.Context, q query, page *commitments.Page) *judge {
-	j := &judge{service: s, query: q, page: page, parent: func() *Parent { return nil }}
+	j := &judge{service: s, query: q, page: page, parent: func() *Parent { return nil }, quick: s.Parents == nil && page.Empty()}
 	j.timestamp = uint64(s.Clock.Start(q.slot).Unix()) // #nosec G115 -- slots start after 1970
 	j.maxBlobs = s.Spec.MaxBlobs(q.slot)
 	j.registered, j.known = s.registrations.of(q.validator)

@@ -157,7 +157,7 @@ func TestProduction(t *testing.T) {
 	}
 	const geth = "github.com/ethereum/go-ethereum/"
 	for _, p := range deps {
-		for _, not := range []string{geth + "node", geth + "eth", geth + "core/vm", geth + "p2p", "sidecar/internal/simnet", "sidecar/internal/devnet", "testing"} {
+		for _, not := range []string{geth + "node", geth + "eth", geth + "core/vm", geth + "p2p", "sidecar/internal/simnet", "sidecar/internal/devnet"} {
 			if p == not || strings.HasPrefix(p, not+"/") {
 				t.Errorf("cmd/sidecar links %s", p)
 			}

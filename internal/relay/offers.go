@@ -11,8 +11,8 @@ import (
 // stream, and calls emit for each bid that decodes, from this goroutine or
 // another, until it returns: one call at a time, none afterwards. emit must not
 // block. Offers returns by the context's deadline: nil if there was an answer
-// (a bid or 204), else the fault of the last try. A try that is still out then
-// ends by itself at the same deadline.
+// (a bid or 204), else the fault of the last try. With timing games a try that is
+// still out when ctx is cancelled ends by itself at the deadline.
 func (c *Client) Offers(ctx context.Context, r HeaderRequest, emit func(Offer)) error {
 	ctx, end, err := c.begin(ctx)
 	if err != nil {
@@ -100,17 +100,18 @@ func (c *Client) poll(ctx context.Context, r HeaderRequest, h *hearing) {
 			return
 		}
 	}
-	tries := 1
-	if frequency > 0 {
-		tries += int(max(0, c.clock.Until(deadline)) / frequency)
+	if frequency == 0 {
+		c.try(ctx, r, h, 1, new(atomic.Uint32)) // it ends by the deadline itself
+		return
 	}
+	tries := 1 + int(max(0, c.clock.Until(deadline))/frequency)
 	done := make(chan struct{}, tries) // room for all: no try ever waits for us
 	var phase *atomic.Uint32
 	pending := 0
 	for n := 1; n <= tries; n++ {
 		phase = c.launch(ctx, r, h, n, done)
 		pending++
-		if frequency == 0 || c.clock.Until(deadline) <= frequency || !pause(ctx, frequency) {
+		if c.clock.Until(deadline) <= frequency || !pause(ctx, frequency) {
 			break
 		}
 	}
@@ -129,19 +130,24 @@ func (c *Client) launch(ctx context.Context, r HeaderRequest, h *hearing, n int,
 	phase := new(atomic.Uint32)
 	c.spawn(func() {
 		defer func() { done <- struct{}{} }()
-		h.fail(n, c.guard(func() error {
-			o, found, err := c.getHeader(ctx, &r, phase)
-			switch {
-			case err != nil:
-			case found:
-				h.offer(o)
-			default:
-				h.none()
-			}
-			return err
-		}))
+		c.try(ctx, r, h, n, phase)
 	})
 	return phase
+}
+
+// try asks once and tells h what came.
+func (c *Client) try(ctx context.Context, r HeaderRequest, h *hearing, n int, phase *atomic.Uint32) {
+	h.fail(n, c.guard(func() error {
+		o, found, err := c.getHeader(ctx, &r, phase)
+		switch {
+		case err != nil:
+		case found:
+			h.offer(o)
+		default:
+			h.none()
+		}
+		return err
+	}))
 }
 
 // pause waits for d and says whether ctx is still alive.

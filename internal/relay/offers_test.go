@@ -159,10 +159,11 @@ func TestOffers_LateAnswer(t *testing.T) {
 	}
 }
 
-// A caller who stops waiting is not kept, although the relay hangs on.
+// With timing games a caller who stops waiting is not kept, although the relay
+// hangs on; without, the one try is the caller's own and ends by the deadline.
 func TestOffers_Cancelled(t *testing.T) {
 	relay := newChaos(t, silence)
-	c := dialTo(t, relay.url, nil)
+	c := dialTo(t, relay.url, func(cfg *Config) { cfg.Games, cfg.Frequency = true, 300*time.Millisecond })
 	ctx, cancel := context.WithTimeout(t.Context(), 400*time.Millisecond)
 	time.AfterFunc(20*time.Millisecond, cancel)
 	start := time.Now()

@@ -47,12 +47,7 @@ func (c *Client) listen(ctx context.Context, r HeaderRequest, h *hearing) {
 			c.cfg.Metrics.observe(c.cfg.ID, endStream, c.clock.Now().Sub(started), false, nil)
 		}
 	}
-	var polled chan struct{} // nil: not polling
-	poll := func() {
-		polled = make(chan struct{})
-		done := polled
-		c.spawn(func() { defer close(done); c.poll(ctx, r, h) })
-	}
+	var polled <-chan struct{} // nil: not polling
 	grace, stop := c.grace(ctx)
 	defer stop()
 	for ended := s.ended; ended != nil || polled != nil; {
@@ -62,7 +57,7 @@ func (c *Client) listen(ctx context.Context, r HeaderRequest, h *hearing) {
 			pause(ctx, decodePace)
 		case <-grace:
 			if !heard {
-				poll()
+				polled = c.polling(ctx, r, h)
 			}
 		case <-polled:
 			polled = nil
@@ -81,7 +76,7 @@ func (c *Client) listen(ctx context.Context, r HeaderRequest, h *hearing) {
 			h.fail(0, err)
 			// A socket's deadline may fire a moment before ctx's.
 			if c.clock.Until(deadlineOf(ctx)) > time.Millisecond && ctx.Err() == nil && polled == nil {
-				poll()
+				polled = c.polling(ctx, r, h)
 			}
 		case <-ctx.Done():
 			take()
@@ -92,6 +87,13 @@ func (c *Client) listen(ctx context.Context, r HeaderRequest, h *hearing) {
 			return
 		}
 	}
+}
+
+// polling starts to poll; the channel is closed when that ends.
+func (c *Client) polling(ctx context.Context, r HeaderRequest, h *hearing) <-chan struct{} {
+	done := make(chan struct{})
+	c.spawn(func() { defer close(done); c.poll(ctx, r, h) })
+	return done
 }
 
 // grace fires when a stream without a bid should be helped by HTTP.
