@@ -47,6 +47,12 @@ func (f *fakeRelay) count(n *int) int {
 	return *n
 }
 
+func (f *fakeRelay) forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.bodies = nil
+}
+
 func (f *fakeRelay) read(n *int) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

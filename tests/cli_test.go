@@ -57,6 +57,16 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// TestUsage: what is not a command is said so, and nothing runs.
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"fly"}, {"run", "--no-such-flag"}, {"run", "--config"}} {
+		if r := invoke(t, nil, args...); r.code != 2 || r.stderr == "" {
+			t.Errorf("%q: exit %d, %q %q; want 2 and why", args, r.code, r.out, r.stderr)
+		}
+	}
+}
+
 // TestCheck: `sidecar check` says everything that is wrong, and with which line.
 func TestCheck(t *testing.T) {
 	t.Parallel()

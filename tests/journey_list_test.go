@@ -16,6 +16,7 @@ type journeyOf struct {
 // journeys are all of them. The longest come first.
 func journeys() []journeyOf {
 	return []journeyOf{
+		{"soak", journeySoak},
 		{"header/broken relays", journeyHeaderFaults},
 		{"header/timing games", journeyGames},
 		{"header/minimum", journeyMinimum},
@@ -39,6 +40,7 @@ func journeys() []journeyOf {
 		{"promise/kept in deneb json", journeyKept(chain.Deneb, false)},
 		{"promise/broken", journeyBroken},
 		{"promise/rivals", journeyRivals},
+		{"promise/mux", journeyMuxPromise},
 		{"promise/refused", journeyRefused},
 		{"promise/no path", journeyNoPath},
 		{"promise/nodes down", journeyNodesDown},

@@ -31,18 +31,21 @@ func (j *journey) refuses(slot phase0.Slot, reason string) error {
 	return nil
 }
 
+// next is the first slot from one on that a validator proposes in.
+func (j *journey) next(from phase0.Slot, who phase0.BLSPubKey) phase0.Slot {
+	for j.net.ProposerOf(from).Pubkey != who {
+		from++
+	}
+	return from
+}
+
 // journeyRefused asks for what cannot be promised. One of two validators is not
 // ours: it proposes through the sidecar and is never promised for.
 func journeyRefused(t *testing.T) {
 	j := journeyStart(t, simnet.Options{SSZ: true, Validators: 2}, devnet.Options{PBS: journeyBudgetLine, Holds: []int{0}})
 	j.ready()
 	ours, others := j.net.Validators[0].Pubkey, j.net.Validators[1].Pubkey
-	next := func(after phase0.Slot, who phase0.BLSPubKey) phase0.Slot {
-		for j.net.ProposerOf(after).Pubkey != who {
-			after++
-		}
-		return after
-	}
+	next := j.next
 	for _, scene := range []struct {
 		reason string
 		slot   func(now phase0.Slot) phase0.Slot

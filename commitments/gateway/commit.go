@@ -50,7 +50,7 @@ func (g *Gateway) commit(ctx context.Context, r commitments.Request) (commitment
 		return commitments.SignedCommitment{}, err
 	}
 	// 3. Could it be kept?
-	if !g.paths.exist(ctx, g.Relays(), info.ConstraintTypes) {
+	if !g.paths.exist(ctx, g.RelaysFor(id.Proposer), info.ConstraintTypes) {
 		return commitments.SignedCommitment{}, ErrNoPath
 	}
 	// 4. Draft, journal, sign.
@@ -219,20 +219,23 @@ func (g *Gateway) Slots(ctx context.Context) (commitments.SlotInfoResponse, erro
 	if err := g.Schedule.Ready(); err != nil {
 		return commitments.SlotInfoResponse{}, err
 	}
-	var types []uint64
-	for _, m := range g.Modules() {
-		if info := m.Info(); g.paths.exist(ctx, g.Relays(), info.ConstraintTypes) {
-			types = append(types, info.CommitmentTypes...)
-		}
-	}
 	var out commitments.SlotInfoResponse
-	if len(types) == 0 || g.draining.Load() {
+	if g.draining.Load() {
 		return out, nil
 	}
+	offered := map[phase0.BLSPubKey][]uint64{}
 	now := g.Clock.Slot()
 	for s := now + 1; s <= now+phase0.Slot(g.MaxSlotsAhead); s++ {
 		id, ours := g.page(s)
 		if !ours || g.closed(s) || g.Views.Page(id).Closed {
+			continue
+		}
+		types, known := offered[id.Proposer]
+		if !known {
+			types = g.types(ctx, id.Proposer)
+			offered[id.Proposer] = types
+		}
+		if len(types) == 0 {
 			continue
 		}
 		out.Slots = append(out.Slots, commitments.SlotInfo{
@@ -240,6 +243,17 @@ func (g *Gateway) Slots(ctx context.Context) (commitments.SlotInfoResponse, erro
 		})
 	}
 	return out, nil
+}
+
+// types are the commitment types that can be kept for a proposer.
+func (g *Gateway) types(ctx context.Context, proposer phase0.BLSPubKey) (all []uint64) {
+	relays := g.RelaysFor(proposer)
+	for _, m := range g.Modules() {
+		if info := m.Info(); g.paths.exist(ctx, relays, info.ConstraintTypes) {
+			all = append(all, info.CommitmentTypes...)
+		}
+	}
+	return all
 }
 
 // until returns ctx with a deadline at t on our clock.

@@ -175,7 +175,7 @@ func (g *Gateway) constraintsEntry(p commitments.Page) (ledger.Entry, error) {
 // send posts a constraints message to every relay at once and returns how many
 // took it. What each said goes to the ledger: evidence, should it come to that.
 func (g *Gateway) send(ctx context.Context, id commitments.PageID, s commitments.SignedConstraints) int {
-	relays := g.enforcers()
+	relays := g.enforcers(id.Proposer)
 	type outcome struct {
 		relay    string
 		attempts int

@@ -83,7 +83,7 @@ func (g *Gateway) makeDelegation(ctx context.Context, id commitments.PageID) (ph
 func (g *Gateway) postDelegation(ctx context.Context, d commitments.SignedDelegation) {
 	ctx, cancel := g.until(ctx, g.Clock.Start(d.Message.Slot))
 	defer cancel()
-	relays := g.enforcers()
+	relays := g.enforcers(d.Message.Proposer)
 	done := make(chan struct{}, len(relays))
 	for _, r := range relays {
 		go func() {
@@ -106,9 +106,9 @@ func blsSignature(r ledger.Receipt) (s phase0.BLSSignature) {
 	return s
 }
 
-// enforcers are the relays that are configured to honour constraints.
-func (g *Gateway) enforcers() (out []Relay) {
-	for _, r := range g.Relays() {
+// enforcers are the relays of a proposer that are configured to honour constraints.
+func (g *Gateway) enforcers(proposer phase0.BLSPubKey) (out []Relay) {
+	for _, r := range g.RelaysFor(proposer) {
 		if r.HonoursConstraints() {
 			out = append(out, r)
 		}

@@ -101,7 +101,10 @@ type Config struct {
 	Signer   Signer
 	Schedule Schedule
 	Views    Views
-	Relays   func() []Relay
+	Relays   func() []Relay // all of them, each once
+	// RelaysFor are those that serve a proposer: no other may hear of its
+	// slots, and no other's bid would be taken. Default: Relays.
+	RelaysFor func(proposer phase0.BLSPubKey) []Relay
 
 	Delegate  phase0.BLSPubKey // the proxy key that promises
 	Committer bellatrix.ExecutionAddress
@@ -142,6 +145,9 @@ func New(c Config) (*Gateway, error) {
 		if m.Info().SigningID == c.SigningID {
 			return nil, errors.New("gateway: module " + m.Info().ID + " has the gateway's signing id")
 		}
+	}
+	if c.RelaysFor == nil {
+		c.RelaysFor = func(phase0.BLSPubKey) []Relay { return c.Relays() }
 	}
 	if c.Lead <= 0 {
 		c.Lead = min(4*time.Second, c.Spec.SlotDuration/3)

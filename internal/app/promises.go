@@ -153,15 +153,12 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		p.log("Modules but no [gateway]: nobody can ask for a promise")
 		g = config.DefaultGateway()
 	}
-	relays := make([]gateway.Relay, 0, len(a.relays.all))
-	for _, r := range a.relays.constrained() {
-		relays = append(relays, r)
-	}
+	relays := a.relays.constrained()
 	p.gateway, err = gateway.New(gateway.Config{
 		Spec: a.spec, Clock: a.clock, Lead: g.Lead, MaxCount: g.MaxCommitments,
 		Limit:   commitments.Cost{Gas: gasLimit * uint64(g.MaxGasPercent) / 100, Blobs: g.MaxBlobs, Bytes: g.MaxBytes}, // #nosec G115 -- validated
 		Modules: func() []modules.Module { return p.list },
-		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger, Relays: func() []gateway.Relay { return relays },
+		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger, Relays: func() []gateway.Relay { return relays }, RelaysFor: a.relays.constrainedFor,
 		Delegate: delegate, SigningID: gatewaySigningID,
 		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})

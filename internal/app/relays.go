@@ -8,6 +8,7 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/builderapi"
+	"sidecar/commitments/gateway"
 	"sidecar/internal/config"
 	"sidecar/internal/mux"
 	"sidecar/internal/relay"
@@ -17,6 +18,7 @@ import (
 type relaySets struct {
 	table *mux.Table
 	sets  []*builderapi.Set // the default first, then one per mux, as the table numbers them
+	of    [][]*relay.Client // the clients of each set
 	all   []*relay.Client
 }
 
@@ -34,11 +36,14 @@ func newRelaySets(a *App) (*relaySets, error) {
 	r := &relaySets{}
 	measures := relay.NewMetrics(a.metrics)
 	dial := func(list []config.Relay) (out []builderapi.Relay, err error) {
+		var clients []*relay.Client
+		defer func() { r.of = append(r.of, clients) }()
 		for i := range list {
 			c, err := relay.New(a.relayConfig(&list[i], measures), a.clock)
 			if err != nil {
 				return nil, fmt.Errorf("relay %s: %w", list[i].ID, err)
 			}
+			clients = append(clients, c)
 			r.all = append(r.all, c)
 			out = append(out, c)
 		}
@@ -94,10 +99,22 @@ func (a *App) relayConfig(c *config.Relay, measures *relay.Metrics) relay.Config
 	}
 }
 
-// constrained lists the relays of the default set that honour constraints, for
-// the gateway.
-func (r *relaySets) constrained() (out []*relay.Client) {
+// constrained lists the relays that honour constraints, each once: it may be in
+// several sets.
+func (r *relaySets) constrained() (out []gateway.Relay) {
+	seen := map[string]bool{}
 	for _, c := range r.all {
+		if c.HonoursConstraints() && !seen[c.Name()] {
+			seen[c.Name()] = true
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// constrainedFor lists those of a validator's set: no other is asked for its bids.
+func (r *relaySets) constrainedFor(validator phase0.BLSPubKey) (out []gateway.Relay) {
+	for _, c := range r.of[r.table.Lookup(validator)] {
 		if c.HonoursConstraints() {
 			out = append(out, c)
 		}
