@@ -87,7 +87,7 @@ func command(t testing.TB, args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Dir = t.TempDir()
-	cmd.Env = []string{"HOME=" + cmd.Dir, "GORACE=halt_on_error=1"}
+	cmd.Env = []string{"HOME=" + cmd.Dir, "GORACE=halt_on_error=1 atexit_sleep_ms=0"}
 	return cmd
 }
 

@@ -65,13 +65,6 @@ func (h *hearing) fail(n int, err error) {
 	}
 }
 
-// hasAnswer says whether anything but faults has come.
-func (h *hearing) hasAnswer() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.answered
-}
-
 func (h *hearing) verdict() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -36,13 +36,6 @@ type object interface {
 	HashTreeRoot() ([32]byte, error)
 }
 
-func newFull(f chain.Fork) codec {
-	if f == chain.Deneb {
-		return &deneb.SignedBeaconBlock{}
-	}
-	return &electra.SignedBeaconBlock{}
-}
-
 func newBlinded(f chain.Fork) codec {
 	if f == chain.Deneb {
 		return &apideneb.SignedBlindedBeaconBlock{}
