@@ -172,11 +172,13 @@ func (a *sale) ask(ctx context.Context, r Relay, order int, q query) {
 		Slot: q.slot, SlotStart: a.service.Clock.Start(q.slot), Fork: q.fork, ParentHash: q.parent,
 		Pubkey: q.validator, UserAgent: q.userAgent, WithProofs: !a.page.Empty(),
 	}
-	err := r.Offers(ctx, request, func(o relay.Offer) {
-		select {
-		case a.offers <- &lot{relay: r, order: order, offer: o, bid: o.Bid}:
-		case <-ctx.Done():
-		}
+	err := a.service.guarded(r, func() error {
+		return r.Offers(ctx, request, func(o relay.Offer) {
+			select {
+			case a.offers <- &lot{relay: r, order: order, offer: o, bid: o.Bid}:
+			case <-ctx.Done():
+			}
+		})
 	})
 	if err != nil {
 		a.service.Metrics.judged(r.Name(), fault.Code(err))

@@ -149,11 +149,16 @@ func (s *Service) deliver(work context.Context, d *delivery, b *wire.BlindedBloc
 // nothing.
 const restAfter = 500 * time.Millisecond
 
-// submitBy is the end of the block's slot, or a second from now for one that is over.
+// submitBy is the end of the block's slot; a second from now for one that is
+// over, and two slots from now for one that is far ahead.
 func (s *Service) submitBy(slot phase0.Slot) time.Time {
-	end, least := s.Clock.Start(slot+1), s.Clock.Now().Add(time.Second)
-	if end.Before(least) {
+	now := s.Clock.Now()
+	end, least, most := s.Clock.Start(slot+1), now.Add(time.Second), now.Add(2*s.Spec.SlotDuration)
+	switch {
+	case end.Before(least):
 		return least
+	case end.After(most):
+		return most
 	}
 	return end
 }
@@ -204,17 +209,19 @@ func (s *Service) hand(ctx context.Context, to Relay, b *wire.BlindedBlock, v2 b
 	}
 }
 
-func (s *Service) handOnce(ctx context.Context, to Relay, b *wire.BlindedBlock, v2 bool, userAgent string) (*wire.Payload, error) {
+func (s *Service) handOnce(ctx context.Context, to Relay, b *wire.BlindedBlock, v2 bool, userAgent string) (p *wire.Payload, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.SubmitTimeout)
 	defer cancel()
-	if v2 {
-		return nil, to.SubmitV2(ctx, b, userAgent)
-	}
-	p, err := to.SubmitV1(ctx, b, userAgent)
-	if err != nil {
-		return nil, err
-	}
-	return p, p.Matches(b)
+	err = s.guarded(to, func() (err error) {
+		if v2 {
+			return to.SubmitV2(ctx, b, userAgent)
+		}
+		if p, err = to.SubmitV1(ctx, b, userAgent); err != nil {
+			return err
+		}
+		return p.Matches(b)
+	})
+	return p, err
 }
 
 // takers are the relays a block goes to: those that offered it, and the others

@@ -211,6 +211,7 @@ func TestBlock_CallerHangsUp(t *testing.T) {
 			t.Fatal("the caller was gone and got a success")
 		}
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		if b.relays[0].submitted != 1 {
 			t.Fatal("the relay never got the block")
 		}

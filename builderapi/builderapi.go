@@ -10,7 +10,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -122,9 +122,11 @@ type Service struct {
 	box           penaltyBox
 	blocks        submissions
 
-	work   context.Context // of everything detached from its caller
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // of everything detached from its caller
+	work     context.Context // of everything detached from its caller
+	cancel   context.CancelFunc
+	detached crowd
+	headers  crowd       // getHeader calls under way
+	stopping atomic.Bool // Drain has begun: no header is handed out any more
 }
 
 // New checks the configuration and fills in the defaults.
@@ -163,13 +165,19 @@ func orDuration(d *time.Duration, otherwise time.Duration) {
 // detach runs f on the service's own time: the caller may hang up and the
 // program may have begun to stop. Close waits for it.
 func (s *Service) detach(f func(ctx context.Context)) {
-	s.wg.Go(func() { f(s.work) })
+	s.detached.run(func() { f(s.work) })
 }
 
-// Drain waits until every block under way has been handed over, and, if a
-// header was served for the running slot, until its block came or the slot
-// ended. It returns early when ctx ends.
+// Drain hands out no more headers, lets the getHeader calls under way finish,
+// and waits until every block under way has been handed over, and, if a header
+// was served for the running slot, until its block came or the slot ended. It
+// returns early when ctx ends.
 func (s *Service) Drain(ctx context.Context) {
+	s.stopping.Store(true)
+	select {
+	case <-s.headers.gone(): // one that is served here is waited for below
+	case <-ctx.Done():
+	}
 	slot, waiting := s.offered.pending(s.Clock.Slot())
 	if waiting {
 		s.Log.Info("Waiting for the block of a served header", "slot", uint64(slot))
@@ -181,10 +189,8 @@ func (s *Service) Drain(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-	idle := make(chan struct{})
-	go func() { s.wg.Wait(); close(idle) }()
 	select {
-	case <-idle:
+	case <-s.detached.gone():
 	case <-ctx.Done():
 	}
 }
@@ -193,5 +199,5 @@ func (s *Service) Drain(ctx context.Context) {
 // call Drain first.
 func (s *Service) Close() {
 	s.cancel()
-	s.wg.Wait()
+	<-s.detached.gone()
 }

@@ -40,6 +40,8 @@ func (s *Service) header(ctx context.Context, r httpd.Request) (httpd.Response, 
 	if err != nil {
 		return httpd.Response{}, err
 	}
+	s.headers.enter() // before stopping is read: Drain waits for whoever still sees it false
+	defer s.headers.leave()
 	set := s.Sets.For(q.validator)
 	into := r.Received.Sub(s.Clock.Start(q.slot))
 	left := budget(set.Timeout, set.Late, into, callerTimeout(r.Header("X-Timeout-Ms")))
@@ -47,6 +49,8 @@ func (s *Service) header(ctx context.Context, r httpd.Request) (httpd.Response, 
 	s.Metrics.asked(into)
 	log := s.Log.With("slot", uint64(q.slot), "into_ms", into.Milliseconds())
 	switch {
+	case s.stopping.Load():
+		return s.noBid(log, "stopping")
 	case !q.fork.Served():
 		return s.noBid(log, "fork_not_served")
 	case left <= 0:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,11 +81,12 @@ func (s *Service) register(ctx context.Context, r httpd.Request) (httpd.Response
 		return httpd.Response{}, nil
 	}
 	batches := s.batches(enc, body, rs)
+	userAgent := strings.Clone(r.Header("User-Agent")) // the request may be over before a relay is asked
 	done := make(chan batchResult, postCount(batches))
 	for i := range batches {
 		for _, to := range batches[i].relays {
 			s.detach(func(work context.Context) {
-				done <- batchResult{i, s.post(work, to, &batches[i], r.Header("User-Agent"))}
+				done <- batchResult{i, s.post(work, to, &batches[i], userAgent)}
 			})
 		}
 	}
@@ -165,7 +167,8 @@ func (s *Service) post(work context.Context, to Relay, b *batch, userAgent strin
 		if try > 0 && !sleep(ctx, pause) {
 			break
 		}
-		if err = to.Register(ctx, b.enc, b.body, b.other, userAgent); !retryable(err) {
+		err = s.guarded(to, func() error { return to.Register(ctx, b.enc, b.body, b.other, userAgent) })
+		if !retryable(err) {
 			break
 		}
 	}

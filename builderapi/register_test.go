@@ -44,6 +44,7 @@ func TestRegister_FirstSuccess(t *testing.T) {
 			t.Fatalf("got %v after %v", err, took)
 		}
 		time.Sleep(3 * time.Second)
+		synctest.Wait()
 		want := append(registrationSSZ(1, 5), registrationSSZ(2, 6)...)
 		for _, r := range b.relays {
 			if len(r.bodies) != 1 || !bytes.Equal(r.bodies[0], want) {

@@ -3,10 +3,12 @@ package builderapi
 import (
 	"context"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"sidecar/fault"
 	"sidecar/internal/httpd"
+	"sidecar/internal/relay"
 )
 
 // Faults of this package. None of them is ever a 502 for a block: Prysm logs
@@ -51,7 +53,7 @@ func (s *Service) status(ctx context.Context, _ httpd.Request) (httpd.Response, 
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	for _, r := range relays {
-		s.detach(func(context.Context) { answers <- r.Status(ctx) })
+		s.detach(func(context.Context) { answers <- s.guarded(r, func() error { return r.Status(ctx) }) })
 	}
 	for range relays {
 		select {
@@ -78,4 +80,16 @@ func everyRelay(sets Sets) (all []Relay) {
 		}
 	}
 	return all
+}
+
+// guarded calls a relay. A panic, which only a bug of ours could be, costs this
+// relay's answer and not the others', nor the process.
+func (s *Service) guarded(r Relay, call func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.Log.Error("Relay call panicked", "relay", r.Name(), "panic", p, "stack", string(debug.Stack()))
+			err = relay.ErrPanic
+		}
+	}()
+	return call()
 }

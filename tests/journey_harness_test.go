@@ -33,6 +33,9 @@ func TestJourneys(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
+	if _, err := sidecarBinary(); err != nil { // before any chain's time runs
+		t.Fatal(err)
+	}
 	before := goleak.IgnoreCurrent()
 	slots := make(chan struct{}, journeysAtOnce)
 	var all sync.WaitGroup

@@ -35,10 +35,10 @@ type submitBench struct {
 	a, b    *fakeRelay // a offers more
 }
 
-func newSubmitBench(t *testing.T, more string) *submitBench {
+func newSubmitBench(t *testing.T) *submitBench {
 	n := newNetwork(-nowSlot*slotTime-time.Second, fuluSlot)
 	s := &submitBench{network: n, a: newRelay(t, n, "a", 1, 20), b: newRelay(t, n, "b", 2, 10)}
-	s.process = start(t, n.toml()+"[pbs]\nport = 0\n"+more+"[pbs.penalty]\nmisses = 0\n[logs.stdout]\nlevel = \"debug\"\n"+s.a.entry("relays")+s.b.entry("relays"))
+	s.process = start(t, n.toml()+"[pbs]\nport = 0\ntimeout_get_payload_ms = 30000\n[pbs.penalty]\nmisses = 0\n[logs.stdout]\nlevel = \"debug\"\n"+s.a.entry("relays")+s.b.entry("relays"))
 	return s
 }
 
@@ -131,7 +131,7 @@ func checkTaken(t *testing.T, a *answer) {
 // TestSubmit is the table of the submission path.
 func TestSubmit(t *testing.T) {
 	t.Parallel()
-	s := newSubmitBench(t, "")
+	s := newSubmitBench(t)
 	withBlobs := func(c *call) bool {
 		if c.is("header") {
 			return c.offer(c.bid(func(b *signedBid) {
