@@ -113,7 +113,7 @@ func (s *Service) auction(ctx context.Context, q query, set *Set, answerBy time.
 	a := &sale{service: s, judge: j, page: page, table: table{lots: make([][]*lot, len(relays))}}
 	a.offers = make(chan *lot, 4*len(relays))
 	a.finished = make(chan int, len(relays))
-	a.verified = make(chan verdict, 2)
+	a.verified = make(chan verdict, max(2, len(relays)))
 	a.log = s.Log.With("slot", uint64(q.slot))
 	for i, r := range relays {
 		s.detach(func(context.Context) { a.ask(ctx, r, i, q) })
@@ -203,8 +203,8 @@ func (a *sale) run(ctx context.Context, by deadlines) *lot {
 			a.table.checking++
 			a.conclude(verdict{win, a.judge.dear(ctx, win)})
 			continue
-		} else if win != nil && win.state == fresh && (calmed || open == 0) {
-			a.verify(ctx, win)
+		} else if win != nil && (calmed || open == 0) {
+			a.check(ctx, win)
 		}
 		select {
 		case l := <-a.offers:
@@ -251,10 +251,24 @@ func (a *sale) drainOffers() {
 	}
 }
 
-// verify starts the dear checks of a lot: at most two run at once, so that a
-// better bid need not wait for a lesser one's.
-func (a *sale) verify(ctx context.Context, l *lot) {
-	if a.table.checking >= cap(a.verified) {
+// check has the bid that would win verified. On a page with promises every
+// relay's is, at once: a proof may take its time and be worth nothing, and
+// without a bid the promises break.
+func (a *sale) check(ctx context.Context, win *lot) {
+	if a.page.Empty() {
+		a.verify(ctx, win, 2) // a better bid need not wait for a lesser one's verdict
+		return
+	}
+	for _, mine := range a.table.lots {
+		if n := len(mine); n > 0 {
+			a.verify(ctx, mine[n-1], cap(a.verified))
+		}
+	}
+}
+
+// verify starts the dear checks of a fresh lot, unless as many as may run do.
+func (a *sale) verify(ctx context.Context, l *lot, most int) {
+	if l.state != fresh || a.table.checking >= most {
 		return
 	}
 	a.table.checking++

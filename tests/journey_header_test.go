@@ -41,7 +41,7 @@ func (j *journey) wait(slot phase0.Slot, into time.Duration) error {
 	}
 }
 
-// headerCalls are the calls of getHeader at a relay for one slot.
+// journeyHeaderCalls are the calls of getHeader at a relay for one slot.
 func journeyHeaderCalls(r *simnet.Relay, slot phase0.Slot) (out []simnet.Call) {
 	for _, c := range r.Calls("header") {
 		if strings.Contains(c.Path, "/header/"+strconv.FormatUint(uint64(slot), 10)+"/") {

@@ -17,6 +17,8 @@ type journeyOf struct {
 func journeys() []journeyOf {
 	return []journeyOf{
 		{"soak", journeySoak},
+		{"promise/init", journeyInit},
+		{"promise/broken", journeyBroken},
 		{"header/broken relays", journeyHeaderFaults},
 		{"header/timing games", journeyGames},
 		{"header/minimum", journeyMinimum},
@@ -38,13 +40,11 @@ func journeys() []journeyOf {
 		{"promise/kept in fulu ssz", journeyKept(chain.Fulu, true)},
 		{"promise/kept in electra json", journeyKept(chain.Electra, false)},
 		{"promise/kept in deneb json", journeyKept(chain.Deneb, false)},
-		{"promise/broken", journeyBroken},
 		{"promise/rivals", journeyRivals},
 		{"promise/mux", journeyMuxPromise},
 		{"promise/refused", journeyRefused},
 		{"promise/no path", journeyNoPath},
 		{"promise/nodes down", journeyNodesDown},
-		{"promise/init", journeyInit},
 		{"promise/files", journeyFiles},
 		journeyCrash("after the promise", func(*journey, journeyPromise) error { return nil }),
 		journeyCrash("after the cut-off", func(j *journey, p journeyPromise) error {

@@ -26,7 +26,7 @@ const (
 	journeyResult = "/commitments/v0/gateway/commitmentResult/"
 )
 
-// promised is a transaction with the request for its place.
+// journeyPromise is a transaction with the request for its place.
 type journeyPromise struct {
 	slot phase0.Slot
 	tx   *types.Transaction
@@ -101,7 +101,7 @@ func (j *journey) verdict(p journeyPromise, want string) {
 	}
 }
 
-// bodiesOf are the bodies of a relay's calls that name a slot, each once.
+// journeyBodiesOf are the bodies of a relay's calls that name a slot, each once.
 func journeyBodiesOf(r *simnet.Relay, endpoint string, slot phase0.Slot) (distinct []string) {
 	name := `"` + strconv.FormatUint(uint64(slot), 10) + `"`
 	for _, c := range r.Calls(endpoint) {

@@ -9,6 +9,8 @@ import (
 	"os"
 	"runtime"
 
+	"golang.org/x/term"
+
 	"sidecar/fault"
 	"sidecar/internal/app"
 	"sidecar/internal/config"
@@ -88,7 +90,12 @@ func run(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
-	a, err := app.New(c, version, telemetry.NewLogger(logOptions(c)))
+	o := logOptions(c)
+	direct := telemetry.NewLogger(o)
+	out := newSpill(o.Out, func(lost uint64) { direct.Warn("Log lines were lost: nobody reads them fast enough", "lines", lost) })
+	defer out.flush()
+	o.Out = out
+	a, err := app.New(c, version, telemetry.NewLogger(o))
 	if err != nil {
 		return err
 	}
@@ -123,7 +130,10 @@ func initialise(ctx context.Context, file string) error {
 
 // logOptions follow [logs.stdout].
 func logOptions(c *config.Config) telemetry.Options {
-	o := telemetry.Options{Level: c.Logs.Stdout.Level, Format: "auto", Out: os.Stdout}
+	o := telemetry.Options{Level: c.Logs.Stdout.Level, Format: "json", Out: os.Stdout}
+	if term.IsTerminal(int(os.Stdout.Fd())) { // #nosec G115 -- a descriptor is a small int
+		o.Format = "text"
+	}
 	if j := c.Logs.Stdout.UseJSON; j != nil {
 		o.Format = "text"
 		if *j {
