@@ -39,7 +39,7 @@ func exitCode(err error) int {
 		return 2
 	case "config_invalid", "relay_url_invalid", "relay_config_invalid": // only a start sees the relay's key on the curve
 		return 3
-	case "keystore_invalid", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds", "keystore_empty", "proxy_missing", "proxy_delegation_invalid":
+	case "keystore_invalid", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds", "keystore_empty", "proxy_missing", "proxy_store_unserved", "proxy_delegation_invalid":
 		return 4
 	case "ledger_missing", "ledger_broken", "ledger_other_chain", "ledger_locked", "ledger_schema_newer", "ledger_lost":
 		return 5

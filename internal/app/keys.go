@@ -19,6 +19,9 @@ import (
 // ErrLost is refused rather than healed: a fresh ledger would forget promises.
 var ErrLost = fault.Define("ledger_lost", fault.Conflict, "Proxy keys exist and their ledger does not; restore it, or move the keys away and start with new ones.")
 
+// ErrStore is a proxy store that promises cannot be built on.
+var ErrStore = fault.Define("proxy_store_unserved", fault.Invalid, "Modules that make promises need signer.local.store with keys_path and secrets_path; proxy_dir is plain text, and for tests.")
+
 // held is what the keystores of the file hold.
 type held struct {
 	local     *keystore.Local
@@ -29,6 +32,9 @@ type held struct {
 // promises: the one of the built-in module.
 func openKeys(c *config.Config, spec chain.Spec) (held, phase0.BLSPubKey, error) {
 	var delegate phase0.BLSPubKey
+	if c.Signer.Local.Store.KeysPath == "" {
+		return held{}, delegate, ErrStore
+	}
 	local, err := loadConsensus(c)
 	if err != nil {
 		return held{}, delegate, err
@@ -78,6 +84,9 @@ func Init(ctx context.Context, c *config.Config, out io.Writer) error {
 	if !c.Promises() {
 		_, err := fmt.Fprintln(out, "This configuration makes no promises; there is nothing to initialise.")
 		return err
+	}
+	if c.Signer.Local.Store.KeysPath == "" {
+		return ErrStore
 	}
 	spec := c.Chain()
 	store := proxyStore(c, spec)

@@ -73,10 +73,13 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	a.stopping.Store(true)
 	a.log.Info("Stopping")
-	closePublic()
+	if a.promises != nil {
+		a.promises.gateway.Drain() // searchers hear why, until the listener closes
+	}
 	drain, cancel := context.WithTimeout(root, a.spec.SlotDuration+time.Second)
 	a.builder.Drain(drain)
 	cancel()
+	closePublic()
 	closeBuilder()
 	stopWork()
 	err := g.Wait()
