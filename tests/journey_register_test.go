@@ -183,8 +183,10 @@ func journeyEncodings(ssz bool) func(*testing.T) {
 				refused++
 			}
 		}
-		if ssz && refused != 1 {
-			t.Errorf("relay-0 refused SSZ %d times; once tells enough", refused)
+		// The first registrations may come together with the first epoch's: both
+		// are then on their way before the relay has said no.
+		if ssz && (refused < 1 || refused > 2) {
+			t.Errorf("relay-0 refused SSZ %d times of %d; once tells enough", refused, len(registrations))
 		}
 	}
 }
