@@ -41,11 +41,14 @@ func (t *story) propose(ctx context.Context) error {
 
 // ask lets the searcher ask for a place in the slot after next, and checks the answer.
 func (t *story) ask(ctx context.Context) (commitments.Request, *types.Transaction, phase0.Slot, error) {
-	slot := t.net.Clock.Slot() + 2
-	if err := t.net.WaitSlot(ctx, slot-1); err != nil { // a slot's lead, and head start for the reader
-		return commitments.Request{}, nil, 0, err
+	now := t.net.Clock.Slot()
+	if t.net.Clock.Into(now) > t.net.Spec.SlotDuration/4 { // begin with a slot, for the reader
+		now++
+		if err := t.net.WaitSlot(ctx, now); err != nil {
+			return commitments.Request{}, nil, 0, err
+		}
 	}
-	slot++
+	slot := now + 2
 	tx, err := t.net.Searcher.Transaction(common.HexToAddress("0x5EA5c4e85ea5C4E85EA5c4E85Ea5c4e85Ea5C4e8"), big.NewInt(1e15))
 	if err != nil {
 		return commitments.Request{}, nil, 0, err
