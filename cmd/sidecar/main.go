@@ -21,15 +21,30 @@ const gcPercent = 400
 
 func main() {
 	debug.SetGCPercent(gcPercent)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal finds the default handler and ends the program at once.
-	context.AfterFunc(ctx, stop)
-	err := command(ctx, os.Args[1:])
-	stop()
-	if err != nil {
+	if err := command(untilSignal(), os.Args[1:]); err != nil {
 		fmt.Fprintf(os.Stderr, "error: %s\n", err)
 		os.Exit(exitCode(err))
 	}
+}
+
+// exitUnfinished is the exit code after a second signal: what was under way
+// when it came was not finished.
+const exitUnfinished = 8
+
+// untilSignal returns a context that the first SIGINT or SIGTERM ends. The
+// second ends the program at once. Both are taken by one channel: a second
+// signal that comes on the heels of the first must not fall between two handlers.
+func untilSignal() context.Context {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { // ends with the program
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitUnfinished)
+	}()
+	return ctx
 }
 
 // exitCode tells supervisors what kind of failure it was.

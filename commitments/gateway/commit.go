@@ -100,6 +100,11 @@ func (g *Gateway) page(slot phase0.Slot) (commitments.PageID, bool) {
 func (g *Gateway) promise(ctx context.Context, id commitments.PageID, m modules.Module, info modules.Info, r commitments.Request, hash phase0.Hash32) (commitments.SignedCommitment, error) {
 	for {
 		view := g.Views.View(id)
+		// The same request may have been promised since it was looked for. It must
+		// not meet itself in the view: the module would call that a conflict.
+		if p, at, ok := g.Views.Find(hash); ok {
+			return g.reply(ctx, at, p)
+		}
 		if err := admit(view, view.Seq, commitments.Draft{}, g.Limit, g.MaxCount); err != nil {
 			return commitments.SignedCommitment{}, err // full or closed: spare the module
 		}
