@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/consensys/gnark-crypto/ecc/bls12-381"
 
@@ -78,9 +79,14 @@ func TestSigningData(t *testing.T) {
 }
 
 func TestProxyDelegationRoot(t *testing.T) {
-	got := ProxyDelegationRoot(key(t, consensusKey), key(t, proxyKey))
+	got := ProxyDelegation{Delegator: key(t, consensusKey), Proxy: BLSKey(key(t, proxyKey))}.Root()
 	if want := root(t, "7ddbe219481705f2514b7c0e34c17f95c9acd701ba6b55cb5e210a24dfda64cd"); got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+	// An ECDSA proxy of the same delegator: reference §4.7 D.
+	address := ECDSAKey(bellatrix.ExecutionAddress(unhex(t, "4ce9D14ddCB555B0A4EDf89c87E63eC52fdfADD9")))
+	if got, want := (ProxyDelegation{Delegator: key(t, consensusKey), Proxy: address}).Root(), root(t, "976b8fdf19d2928b1e3cfbf254dcdb9554ca4d4503bb3d5dac8e854e8abec241"); got != want {
+		t.Errorf("address: got %s, want %s", got, want)
 	}
 	kurtosis := chain.Custom(time.Unix(1, 0), time.Second, phase0.Version{0x10, 0, 0, 0x38}, 0, 1)
 	mainnet, _ := chain.Named("mainnet")
@@ -203,10 +209,12 @@ func FuzzDecompress(f *testing.F) {
 func TestResources(t *testing.T) {
 	k := key(t, proxyKey)
 	for want, got := range map[string]string{
-		"delegation/7/" + proxyKey:                                         ResourceDelegation(7, k),
-		"constraints/7/" + proxyKey:                                        ResourceConstraints(k, 7),
-		"commitment/" + proxyKey + "/0x" + strings.Repeat("02", 32) + "/9": ResourceCommitment(k, repeat(2), 9),
-		"request/" + proxyKey + "/0x" + strings.Repeat("03", 32):           ResourceRequest(k, phase0.Hash32(repeat(3))),
+		"delegation/7/" + proxyKey:                                    ResourceDelegation(7, k),
+		"constraints/7/" + proxyKey:                                   ResourceConstraints(k, 7),
+		"nonce/" + proxyKey + "/0x" + strings.Repeat("02", 32) + "/9": ResourceNonce(BLSKey(k), repeat(2), 9),
+		"request/" + proxyKey + "/0x" + strings.Repeat("03", 32):      ResourceRequest(BLSKey(k), phase0.Hash32(repeat(3))),
+		"claim/0x" + strings.Repeat("04", 20) + "/7/sender/0x05/6":    ResourceClaim(ECDSAKey(bellatrix.ExecutionAddress(bytes.Repeat([]byte{4}, 20))), 7, "sender/0x05/6"),
+		"root/" + proxyKey + "/0x" + strings.Repeat("02", 32):         ResourceRoot(BLSKey(k), repeat(2)),
 	} {
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)

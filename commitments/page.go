@@ -47,12 +47,15 @@ type View struct {
 
 // Draft is a commitment not yet signed, the constraints that keep it, what it
 // costs, and what it touches: names such as a sender's account. If another
-// promise touches one of these names first, the module is asked again.
+// promise touches one of these names first, the module is asked again. What it
+// claims may be promised once per slot and key: names such as a sender's nonce.
+// Another promise that claims the same name is slashable and never signed.
 type Draft struct {
 	Commitment  Commitment
 	Constraints []Constraint
 	Cost        Cost
 	Touches     []string
+	Claims      []string
 }
 
 // Candidate is a block that may be proposed: a relay's bid, or our own.

@@ -26,13 +26,6 @@ func SigningRoot(domain phase0.Domain, chainID uint64, objectRoot, signingID pha
 	return SigningData(info, domain)
 }
 
-// ProxyDelegationRoot returns the object root by which a validator's key vouches
-// for a BLS proxy key. It is signed as SigningData, without signing id or nonce.
-// [Commit-Boost: ProxyDelegation]
-func ProxyDelegationRoot(delegator, proxy phase0.BLSPubKey) phase0.Root {
-	return hash2(pubkeyRoot(delegator), pubkeyRoot(proxy))
-}
-
 // pubkeyRoot is the hash tree root of a Bytes48.
 func pubkeyRoot(k phase0.BLSPubKey) [32]byte {
 	var chunks [64]byte
@@ -47,22 +40,38 @@ func hash2[A, B ~[32]byte](a A, b B) [32]byte {
 	return sha256.Sum256(pair[:])
 }
 
+// The functions below name what may be signed once. The names are on disk, in
+// exports and in test vectors: they never change. security: one digest per name.
+
 // ResourceDelegation names what a proposer may delegate once: a slot.
 func ResourceDelegation(slot phase0.Slot, proposer phase0.BLSPubKey) string {
 	return fmt.Sprintf("delegation/%d/%#x", uint64(slot), proposer[:])
 }
 
-// ResourceCommitment names what a proxy key may sign once: a nonce of a signing id.
-func ResourceCommitment(key phase0.BLSPubKey, signingID phase0.Root, nonce uint64) string {
-	return fmt.Sprintf("commitment/%#x/%#x/%d", key[:], signingID[:], nonce)
+// ResourceRequest names what a key may answer once: a request for a promise.
+func ResourceRequest(key Key, requestHash phase0.Hash32) string {
+	return fmt.Sprintf("request/%s/%#x", key, requestHash[:])
 }
 
-// ResourceRequest names what a proxy key may answer once: a request.
-func ResourceRequest(key phase0.BLSPubKey, requestHash phase0.Hash32) string {
-	return fmt.Sprintf("request/%#x/%#x", key[:], requestHash[:])
+// ResourceClaim names what a key may promise once in a slot: what a module's
+// draft claims, such as a sender's nonce.
+func ResourceClaim(key Key, slot phase0.Slot, claim string) string {
+	return fmt.Sprintf("claim/%s/%d/%s", key, uint64(slot), claim)
 }
 
 // ResourceConstraints names what a delegate may send once: the constraints of a slot.
 func ResourceConstraints(delegate phase0.BLSPubKey, slot phase0.Slot) string {
 	return fmt.Sprintf("constraints/%d/%#x", uint64(slot), delegate[:])
+}
+
+// ResourceNonce names what a module may have signed once: a nonce above 0 of a
+// key under its signing id.
+func ResourceNonce(key Key, signingID phase0.Root, nonce uint64) string {
+	return fmt.Sprintf("nonce/%s/%#x/%d", key, signingID[:], nonce)
+}
+
+// ResourceRoot names a signing root of a key: it holds nothing but itself, so
+// that the same request again finds its signature.
+func ResourceRoot(key Key, root phase0.Root) string {
+	return fmt.Sprintf("root/%s/%#x", key, root[:])
 }

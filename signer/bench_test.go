@@ -2,7 +2,7 @@ package signer
 
 import (
 	"context"
-	"strconv"
+	"encoding/binary"
 	"sync/atomic"
 	"testing"
 
@@ -21,7 +21,9 @@ func BenchmarkSign(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			e := entry
-			e.Resource = strconv.FormatUint(n.Add(1), 10)
+			draft := *entry.Draft
+			binary.BigEndian.PutUint64(draft.Commitment.RequestHash[:], n.Add(1))
+			e.Draft = &draft
 			id := commitments.PageID{Slot: phase0.Slot(n.Load() / 64), Proposer: r.proposer}
 			if _, err := r.Sign(context.Background(), id, func(commitments.View) (ledger.Entry, error) { return e, nil }); err != nil {
 				b.Error(err)
@@ -36,7 +38,7 @@ func BenchmarkKey(b *testing.B) {
 	r := newRoad(b)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, err := r.ink(context.Background(), r.proxy, phase0.Root{1}); err != nil {
+			if _, err := r.ink(context.Background(), commitments.BLSKey(r.proxy), phase0.Root{1}); err != nil {
 				b.Error(err)
 				return
 			}

@@ -19,28 +19,32 @@ func guard(v commitments.View, e ledger.Entry) error {
 	if !e.Kind.Signed() {
 		return ErrIncoherent.With("%s is not signed", e.Kind)
 	}
-	if e.Key == (phase0.BLSPubKey{}) || e.Root == (phase0.Root{}) || e.Resource == "" {
-		return ErrIncoherent.With("%s without key, root or resource", e.Kind)
+	if e.Key.Bytes() == nil || e.Root == (phase0.Root{}) || len(e.Resources) == 0 {
+		return ErrIncoherent.With("%s without one key, root or resource", e.Kind)
 	}
 	switch e.Kind {
 	case ledger.KindDelegation:
 		return guardDelegation(v, e)
 	case ledger.KindCommitment:
 		return guardCommitment(v, e)
-	default:
+	case ledger.KindConstraints:
 		return guardConstraints(v, e)
+	case ledger.KindRequest:
+		return guardRequest(e)
+	default:
+		return guardProxy(v, e)
 	}
 }
 
 func guardDelegation(v commitments.View, e ledger.Entry) error {
 	d := e.Delegation
-	if d == nil || e.Draft != nil || e.Constraints != nil {
+	if d == nil || objects(e) != 1 {
 		return ErrIncoherent.With("a delegation entry holds a delegation and nothing else")
 	}
 	if d.Slot != v.Slot || d.Proposer != v.Proposer {
 		return ErrIncoherent.With("the delegation is for another page")
 	}
-	if e.Key != d.Proposer {
+	if e.Key != commitments.BLSKey(d.Proposer) {
 		return ErrIncoherent.With("a delegation is signed by its proposer")
 	}
 	if has := v.Delegation; has != nil && !sameDelegation(has, e) {
@@ -50,7 +54,7 @@ func guardDelegation(v commitments.View, e ledger.Entry) error {
 }
 
 func guardCommitment(v commitments.View, e ledger.Entry) error {
-	if e.Draft == nil || e.Delegation != nil || e.Constraints != nil {
+	if e.Draft == nil || objects(e) != 1 {
 		return ErrIncoherent.With("a commitment entry holds a draft and nothing else")
 	}
 	if v.Closed && !promised(v.Page, e) {
@@ -61,19 +65,57 @@ func guardCommitment(v commitments.View, e ledger.Entry) error {
 
 func guardConstraints(v commitments.View, e ledger.Entry) error {
 	c := e.Constraints
-	if c == nil || e.Draft != nil || e.Delegation != nil {
+	if c == nil || objects(e) != 1 {
 		return ErrIncoherent.With("a constraints entry holds a message and nothing else")
 	}
 	if c.Slot != v.Slot || c.Proposer != v.Proposer {
 		return ErrIncoherent.With("the constraints are for another page")
 	}
-	if e.Key != c.Delegate {
+	if e.Key != commitments.BLSKey(c.Delegate) {
 		return ErrIncoherent.With("constraints are signed by their delegate")
 	}
 	if has := v.Constraints; has != nil && has.Message.Delegate != c.Delegate {
 		return ledger.ErrSlashable.With("slot %d has its constraints already", v.Slot)
 	}
 	return nil
+}
+
+func guardRequest(e ledger.Entry) error {
+	r := e.Request
+	if r == nil || objects(e) != 1 {
+		return ErrIncoherent.With("a request entry holds a module's request and nothing else")
+	}
+	if r.Envelope > commitments.EnvelopePlain || r.Envelope == commitments.EnvelopePlain && (e.Nonce != 0 || e.SigningID != phase0.Root{}) {
+		return ErrIncoherent.With("envelope %d with nonce %d", r.Envelope, e.Nonce)
+	}
+	if r.Envelope == commitments.EnvelopeModule && (e.SigningID == phase0.Root{}) {
+		return ErrIncoherent.With("module %.64q has no signing id", e.Module)
+	}
+	return nil
+}
+
+func guardProxy(v commitments.View, e ledger.Entry) error {
+	p := e.Proxy
+	if p == nil || objects(e) != 1 {
+		return ErrIncoherent.With("a proxy entry holds a proxy delegation and nothing else")
+	}
+	if e.Key != commitments.BLSKey(p.Delegator) || p.Delegator != v.Proposer || p.Proxy.Bytes() == nil || p.Proxy == e.Key {
+		return ErrIncoherent.With("a proxy is vouched for by the validator of its page, and is another key")
+	}
+	if e.Nonce != 0 || (e.SigningID != phase0.Root{}) {
+		return ErrIncoherent.With("a proxy delegation has neither nonce nor signing id")
+	}
+	return nil
+}
+
+// objects counts what an entry holds: one is what it may.
+func objects(e ledger.Entry) (n int) {
+	for _, has := range []bool{e.Draft != nil, e.Delegation != nil, e.Constraints != nil, e.Request != nil, e.Proxy != nil} {
+		if has {
+			n++
+		}
+	}
+	return n
 }
 
 func sameDelegation(has *commitments.SignedDelegation, e ledger.Entry) bool {
@@ -96,17 +138,28 @@ func promised(p commitments.Page, e ledger.Entry) bool {
 	return false
 }
 
-// resource names what an entry of this kind uses up; empty if decide names it.
-func resource(id commitments.PageID, e ledger.Entry) string {
+// resources name what an entry of this kind uses up; nil if decide names it, or
+// adds to it.
+func resources(id commitments.PageID, e ledger.Entry) []string {
 	switch {
 	case e.Kind == ledger.KindDelegation:
-		return commitments.ResourceDelegation(id.Slot, id.Proposer)
+		return []string{commitments.ResourceDelegation(id.Slot, id.Proposer)}
 	case e.Kind == ledger.KindConstraints && e.Constraints != nil:
-		return commitments.ResourceConstraints(e.Constraints.Delegate, e.Constraints.Slot)
+		return []string{commitments.ResourceConstraints(e.Constraints.Delegate, e.Constraints.Slot)}
+	case e.Kind == ledger.KindCommitment && e.Draft != nil:
+		names := []string{commitments.ResourceRequest(e.Key, e.Draft.Commitment.RequestHash)}
+		for _, claim := range e.Draft.Claims {
+			names = append(names, commitments.ResourceClaim(e.Key, id.Slot, claim))
+		}
+		return names
+	case e.Kind == ledger.KindRequest && e.Request != nil && e.Request.Envelope == commitments.EnvelopeModule && e.Nonce > 0:
+		return []string{commitments.ResourceNonce(e.Key, e.SigningID, e.Nonce)}
+	case e.Kind == ledger.KindRequest || e.Kind == ledger.KindProxy:
+		return []string{commitments.ResourceRoot(e.Key, e.Root)}
 	case e.Kind == ledger.KindClose:
-		return fmt.Sprintf("close/%d/%#x", uint64(id.Slot), id.Proposer[:])
+		return []string{fmt.Sprintf("close/%d/%#x", uint64(id.Slot), id.Proposer[:])}
 	default:
-		return ""
+		return nil
 	}
 }
 
@@ -122,6 +175,12 @@ func RootOf(spec chain.Spec) func(ledger.Entry) (phase0.Root, error) {
 			root, err = e.Delegation.Root()
 		case e.Kind == ledger.KindConstraints && e.Constraints != nil:
 			root, err = e.Constraints.Root()
+		case e.Kind == ledger.KindProxy && e.Proxy != nil:
+			return commitments.SigningData(e.Proxy.Root(), domain), nil
+		case e.Kind == ledger.KindRequest && e.Request != nil && e.Request.Envelope == commitments.EnvelopePlain:
+			return commitments.SigningData(e.Request.ObjectRoot, domain), nil
+		case e.Kind == ledger.KindRequest && e.Request != nil:
+			root = e.Request.ObjectRoot
 		default:
 			err = ErrIncoherent.With("%s has no root", e.Kind)
 		}

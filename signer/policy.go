@@ -1,8 +1,7 @@
 package signer
 
 import (
-	"github.com/attestantio/go-eth2-client/spec/phase0"
-
+	"sidecar/commitments"
 	"sidecar/internal/ledger"
 )
 
@@ -10,14 +9,14 @@ import (
 type Grant struct {
 	Module string
 	Kind   ledger.Kind
-	Key    phase0.BLSPubKey
+	Key    commitments.Key
 }
 
 // Grants is a Policy that allows what it lists and nothing else.
 type Grants []Grant
 
 // Allows says whether the grant is listed. A module without a name has none.
-func (g Grants) Allows(module string, kind ledger.Kind, key phase0.BLSPubKey) bool {
+func (g Grants) Allows(module string, kind ledger.Kind, key commitments.Key) bool {
 	want := Grant{module, kind, key}
 	for _, has := range g {
 		if has == want && module != "" {

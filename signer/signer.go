@@ -13,6 +13,7 @@ import (
 	"sidecar/commitments"
 	"sidecar/fault"
 	"sidecar/internal/bls"
+	"sidecar/internal/ecdsa"
 	"sidecar/internal/ledger"
 )
 
@@ -26,14 +27,15 @@ var (
 
 // Keystore holds private keys, here or elsewhere. Sign returns a fault of kind
 // NotFound for a key it does not hold; the signer makes ErrUnknownKey of it.
-// The same key and root always yield the same signature.
+// The same key and root always yield the same signature: 96 bytes of a BLS key,
+// 65 (r‖s‖v, low s, v 27 or 28) of an ECDSA key.
 type Keystore interface {
-	Sign(ctx context.Context, key phase0.BLSPubKey, root phase0.Root) (phase0.BLSSignature, error)
+	Sign(ctx context.Context, key commitments.Key, root phase0.Root) ([]byte, error)
 }
 
 // Policy says which module may use which key for what.
 type Policy interface {
-	Allows(module string, kind ledger.Kind, key phase0.BLSPubKey) bool
+	Allows(module string, kind ledger.Kind, key commitments.Key) bool
 }
 
 // Book is the ledger, as the signer needs it.
@@ -105,10 +107,10 @@ func (s *Signer) sign(ctx context.Context, id commitments.PageID, decide func(co
 		return r, err
 	}
 	// 4. The signature is on disk before anyone has it.
-	if err := s.Ledger.Seal(ctx, r, signature[:]); err != nil {
+	if err := s.Ledger.Seal(ctx, r, signature); err != nil {
 		return r, err
 	}
-	r.Signature = signature[:]
+	r.Signature = signature
 	return r, nil
 }
 
@@ -116,11 +118,11 @@ func (s *Signer) sign(ctx context.Context, id commitments.PageID, decide func(co
 // relay answered, a promise was judged. Closing a page twice is no error.
 // Faults: ErrIncoherent, ledger.ErrPoisoned.
 func (s *Signer) Note(ctx context.Context, id commitments.PageID, e ledger.Entry) error {
-	if e.Kind.Signed() || e.Key != (phase0.BLSPubKey{}) || e.Root != (phase0.Root{}) {
+	if e.Kind.Signed() || !e.Key.IsZero() || e.Root != (phase0.Root{}) {
 		return ErrIncoherent.With("%s is not a note", e.Kind)
 	}
-	if name := resource(id, e); name != "" {
-		e.Resource = name
+	if names := resources(id, e); names != nil {
+		e.Resources = names
 	}
 	_, err := s.Ledger.Append(ctx, id, func(commitments.View) (ledger.Entry, error) { return e, nil })
 	return err
@@ -131,8 +133,8 @@ func (s *Signer) agree(v commitments.View, e ledger.Entry) (ledger.Entry, error)
 	if s.Policy == nil || !s.Policy.Allows(e.Module, e.Kind, e.Key) {
 		return e, ErrNotAllowed.With("module %.64q, %s", e.Module, e.Kind)
 	}
-	if name := resource(v.PageID, e); name != "" {
-		e.Resource = name
+	if names := resources(v.PageID, e); names != nil {
+		e.Resources = names
 	}
 	if err := guard(v, e); err != nil {
 		return e, err
@@ -151,25 +153,41 @@ func (s *Signer) agree(v commitments.View, e ledger.Entry) (ledger.Entry, error)
 
 // ink has the key sign, and verifies what comes back: a faulty holder or a bit
 // that flipped must not leave a wrong signature in the ledger for good.
-func (s *Signer) ink(ctx context.Context, key phase0.BLSPubKey, root phase0.Root) (sig phase0.BLSSignature, err error) {
+func (s *Signer) ink(ctx context.Context, key commitments.Key, root phase0.Root) ([]byte, error) {
 	if s.Keys == nil {
-		return sig, ErrUnknownKey.With("%#x", key[:])
+		return nil, ErrUnknownKey.With("%s", key)
 	}
-	sig, err = s.Keys.Sign(ctx, key, root)
+	sig, err := s.Keys.Sign(ctx, key, root)
 	if f := fault.Of(err); f != nil && f.Kind == fault.NotFound && !errors.Is(err, ErrUnknownKey) {
-		return sig, ErrUnknownKey.Wrap(err)
+		return nil, ErrUnknownKey.Wrap(err)
 	}
 	if err != nil {
-		return sig, err
+		return nil, err
 	}
-	public, err := s.public(key)
+	ok, err := s.verify(key, root, sig)
 	if err != nil {
-		return sig, err
+		return nil, err
 	}
-	if !public.Verify(root, sig) {
-		return sig, ErrBadSignature.With("key %#x", key[:])
+	if !ok {
+		return nil, ErrBadSignature.With("key %s", key)
 	}
 	return sig, nil
+}
+
+// verify says whether sig is the key's signature of root.
+func (s *Signer) verify(key commitments.Key, root phase0.Root, sig []byte) (bool, error) {
+	if len(sig) != key.SignatureLength() {
+		return false, nil
+	}
+	if key.IsECDSA() {
+		address, err := ecdsa.Recover(root, [65]byte(sig))
+		return err == nil && address == key.Address, nil
+	}
+	public, err := s.public(key.BLS)
+	if err != nil {
+		return false, err
+	}
+	return public.Verify(root, phase0.BLSSignature(sig)), nil
 }
 
 // public validates a key of ours once.

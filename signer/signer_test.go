@@ -29,18 +29,19 @@ type holder struct {
 	lie   bool  // sign something else
 }
 
-func (h *holder) Sign(_ context.Context, key phase0.BLSPubKey, root phase0.Root) (phase0.BLSSignature, error) {
+func (h *holder) Sign(_ context.Context, key commitments.Key, root phase0.Root) ([]byte, error) {
 	h.mu.Lock()
 	h.calls++
 	fail, lie := h.fail, h.lie
 	h.mu.Unlock()
 	if fail != nil {
-		return phase0.BLSSignature{}, fail
+		return nil, fail
 	}
 	if lie {
 		root[0] ^= 1
 	}
-	return h.keys[key].Sign(root), nil
+	sig := h.keys[key.BLS].Sign(root)
+	return sig[:], nil
 }
 
 // road is a signer over a real ledger with one validator and one proxy key.
@@ -86,9 +87,9 @@ func (r *road) open(t testing.TB) {
 	t.Cleanup(func() { _ = book.Close() })
 	r.book = book
 	r.Signer = &Signer{Ledger: book, Keys: r.keys, Root: RootOf(spec), Policy: Grants{
-		{"inclusion", ledger.KindCommitment, r.proxy},
-		{"inclusion", ledger.KindConstraints, r.proxy},
-		{"inclusion", ledger.KindDelegation, r.proposer},
+		{"inclusion", ledger.KindCommitment, commitments.BLSKey(r.proxy)},
+		{"inclusion", ledger.KindConstraints, commitments.BLSKey(r.proxy)},
+		{"inclusion", ledger.KindDelegation, commitments.BLSKey(r.proposer)},
 	}}
 }
 
@@ -106,7 +107,7 @@ func (r *road) rooted(t testing.TB, e ledger.Entry) ledger.Entry {
 func (r *road) commitment(t testing.TB, n byte) ledger.Entry {
 	t.Helper()
 	return r.rooted(t, ledger.Entry{
-		Kind: ledger.KindCommitment, Module: "inclusion", Key: r.proxy, Resource: "nonce/" + string(rune('0'+n)), Nonce: 1, SigningID: phase0.Root{7},
+		Kind: ledger.KindCommitment, Module: "inclusion", Key: commitments.BLSKey(r.proxy), Nonce: 1, SigningID: phase0.Root{7},
 		Draft: &commitments.Draft{Commitment: commitments.Commitment{Type: 1, Payload: []byte{n}, RequestHash: phase0.Hash32{n}}},
 	})
 }
@@ -114,7 +115,7 @@ func (r *road) commitment(t testing.TB, n byte) ledger.Entry {
 func (r *road) constraints(t testing.TB, payload byte) ledger.Entry {
 	t.Helper()
 	return r.rooted(t, ledger.Entry{
-		Kind: ledger.KindConstraints, Module: "inclusion", Key: r.proxy, SigningID: phase0.Root{7},
+		Kind: ledger.KindConstraints, Module: "inclusion", Key: commitments.BLSKey(r.proxy), SigningID: phase0.Root{7},
 		Constraints: &commitments.ConstraintsMessage{Proposer: r.proposer, Delegate: r.proxy, Slot: r.id.Slot, Constraints: []commitments.Constraint{{Type: 1, Payload: []byte{payload}}}},
 	})
 }
@@ -122,7 +123,7 @@ func (r *road) constraints(t testing.TB, payload byte) ledger.Entry {
 func (r *road) delegation(t testing.TB, committer byte) ledger.Entry {
 	t.Helper()
 	return r.rooted(t, ledger.Entry{
-		Kind: ledger.KindDelegation, Module: "inclusion", Key: r.proposer, SigningID: phase0.Root{7},
+		Kind: ledger.KindDelegation, Module: "inclusion", Key: commitments.BLSKey(r.proposer), SigningID: phase0.Root{7},
 		Delegation: &commitments.Delegation{Proposer: r.proposer, Delegate: r.proxy, Committer: [20]byte{committer}, Slot: r.id.Slot},
 	})
 }
@@ -139,7 +140,7 @@ func TestSign_EveryKind(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if !bls.Verify(e.Key, e.Root, phase0.BLSSignature(got.Signature)) {
+		if !bls.Verify(e.Key.BLS, e.Root, phase0.BLSSignature(got.Signature)) {
 			t.Errorf("%s: the signature does not verify", name)
 		}
 	}
@@ -157,7 +158,7 @@ func TestSign_EveryKind(t *testing.T) {
 		calls := r.keys.calls
 		for _, e := range []ledger.Entry{r.delegation(t, 1), r.commitment(t, 1), r.constraints(t, 1)} {
 			got, err := r.sign(t, e)
-			if err != nil || !bls.Verify(e.Key, e.Root, phase0.BLSSignature(got.Signature)) {
+			if err != nil || !bls.Verify(e.Key.BLS, e.Root, phase0.BLSSignature(got.Signature)) {
 				t.Errorf("repeat of a %s: %v", e.Kind, err)
 			}
 		}
@@ -176,14 +177,15 @@ func TestSign_NeverTwice(t *testing.T) {
 		}
 	}
 	clash := r.commitment(t, 2)
-	clash.Resource = r.commitment(t, 1).Resource
+	clash.Draft.Commitment.RequestHash = phase0.Hash32{1}
+	clash = r.rooted(t, clash)
 	disguised := r.delegation(t, 2)
-	disguised.Resource = "something else"
+	disguised.Resources = []string{"something else"}
 	secondDelegate := r.constraints(t, 1)
 	secondDelegate.Constraints.Delegate = r.proposer
-	secondDelegate.Key = r.proposer
+	secondDelegate.Key = commitments.BLSKey(r.proposer)
 	secondDelegate = r.rooted(t, secondDelegate)
-	r.Policy = append(Grants{{"inclusion", ledger.KindConstraints, r.proposer}}, r.Policy.(Grants)...)
+	r.Policy = append(Grants{{"inclusion", ledger.KindConstraints, commitments.BLSKey(r.proposer)}}, r.Policy.(Grants)...)
 	cases := map[string]struct {
 		entry ledger.Entry
 		want  error
@@ -193,7 +195,7 @@ func TestSign_NeverTwice(t *testing.T) {
 		"other constraints":              {r.constraints(t, 2), ledger.ErrSlashable},
 		"constraints of second delegate": {secondDelegate, ledger.ErrSlashable},
 		"commitment on a closed page":    {r.commitment(t, 3), ledger.ErrPageClosed},
-		"nonce used":                     {clash, ledger.ErrPageClosed},
+		"request answered otherwise":     {clash, ledger.ErrPageClosed},
 	}
 	calls := r.keys.calls
 	for name, c := range cases {
@@ -212,8 +214,8 @@ func TestSign_OneRootPerResource(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := r.commitment(t, 2)
-	other.Resource = r.commitment(t, 1).Resource
-	if _, err := r.sign(t, other); !errors.Is(err, ledger.ErrSlashable) {
+	other.Draft.Commitment.RequestHash = phase0.Hash32{1}
+	if _, err := r.sign(t, r.rooted(t, other)); !errors.Is(err, ledger.ErrSlashable) {
 		t.Errorf("got %v, want %v", err, ledger.ErrSlashable)
 	}
 	if r.keys.calls != 1 {
@@ -233,9 +235,9 @@ func TestSign_Refuses(t *testing.T) {
 	}{
 		"module without a grant":   {change(r.commitment(t, 1), func(e *ledger.Entry) { e.Module = "other" }), ErrNotAllowed},
 		"no module":                {change(r.commitment(t, 1), func(e *ledger.Entry) { e.Module = "" }), ErrNotAllowed},
-		"consensus key for this":   {change(r.commitment(t, 1), func(e *ledger.Entry) { e.Key = r.proposer }), ErrNotAllowed},
+		"consensus key for this":   {change(r.commitment(t, 1), func(e *ledger.Entry) { e.Key = commitments.BLSKey(r.proposer) }), ErrNotAllowed},
 		"a note":                   {ledger.Entry{Kind: ledger.KindClose, Module: "inclusion"}, ErrNotAllowed},
-		"no resource":              {change(r.commitment(t, 1), func(e *ledger.Entry) { e.Resource = "" }), ErrIncoherent},
+		"two keys":                 {change(r.commitment(t, 1), func(e *ledger.Entry) { e.Key.Address[0] = 1 }), ErrNotAllowed},
 		"no root":                  {change(r.commitment(t, 1), func(e *ledger.Entry) { e.Root = phase0.Root{} }), ErrIncoherent},
 		"another object's root":    {change(r.commitment(t, 1), func(e *ledger.Entry) { e.Root = r.commitment(t, 2).Root }), ErrIncoherent},
 		"no draft":                 {change(r.commitment(t, 1), func(e *ledger.Entry) { e.Draft = nil }), ErrIncoherent},
@@ -327,7 +329,7 @@ func TestNote(t *testing.T) {
 	if _, err := r.sign(t, r.commitment(t, 1)); !errors.Is(err, ledger.ErrPageClosed) {
 		t.Errorf("promise on a closed page: got %v, want %v", err, ledger.ErrPageClosed)
 	}
-	for name, e := range map[string]ledger.Entry{"signed kind": r.commitment(t, 1), "key": {Kind: ledger.KindClose, Key: r.proxy}, "root": {Kind: ledger.KindClose, Root: phase0.Root{1}}} {
+	for name, e := range map[string]ledger.Entry{"signed kind": r.commitment(t, 1), "key": {Kind: ledger.KindClose, Key: commitments.BLSKey(r.proxy)}, "root": {Kind: ledger.KindClose, Root: phase0.Root{1}}} {
 		if err := r.Note(ctx, r.id, e); !errors.Is(err, ErrIncoherent) {
 			t.Errorf("%s: got %v, want %v", name, err, ErrIncoherent)
 		}

@@ -126,7 +126,7 @@ func inCourt(t *testing.T, f func(c *court)) {
 		for i, hash := range []phase0.Hash32{hashA, hashB} {
 			_, err := l.Append(t.Context(), page5, func(commitments.View) (ledger.Entry, error) {
 				return ledger.Entry{
-					Kind: ledger.KindCommitment, Module: "m", Key: phase0.BLSPubKey{1}, Root: phase0.Root{byte(i + 1)}, Resource: hash.String(),
+					Kind: ledger.KindCommitment, Module: "m", Key: commitments.BLSKey(phase0.BLSPubKey{1}), Root: phase0.Root{byte(i + 1)}, Resources: []string{hash.String()},
 					Draft: &commitments.Draft{Commitment: commitments.Commitment{Type: 1, RequestHash: hash}},
 				}, nil
 			})

@@ -166,10 +166,9 @@ func (g *Gateway) reply(ctx context.Context, id commitments.PageID, p commitment
 // will stand.
 func (g *Gateway) entry(d commitments.Draft, object phase0.Root, info modules.Info, key phase0.BLSPubKey, signingID phase0.Root, nonce uint64) ledger.Entry {
 	return ledger.Entry{
-		Kind: ledger.KindCommitment, Module: info.ID, Key: key,
-		Root:     commitments.SigningRoot(g.domain, g.Spec.ChainID, object, signingID, nonce),
-		Resource: commitments.ResourceRequest(key, d.Commitment.RequestHash),
-		Nonce:    nonce, SigningID: signingID, Draft: &d,
+		Kind: ledger.KindCommitment, Module: info.ID, Key: commitments.BLSKey(key),
+		Root:  commitments.SigningRoot(g.domain, g.Spec.ChainID, object, signingID, nonce),
+		Nonce: nonce, SigningID: signingID, Draft: &d,
 	}
 }
 

@@ -165,10 +165,9 @@ func (g *Gateway) constraintsEntry(p commitments.Page) (ledger.Entry, error) {
 	}
 	nonce := uint64(p.Slot)
 	return ledger.Entry{
-		Kind: ledger.KindConstraints, Module: moduleName, Key: key,
-		Root:     commitments.SigningRoot(g.domain, g.Spec.ChainID, object, g.SigningID, nonce),
-		Resource: commitments.ResourceConstraints(key, p.Slot),
-		Nonce:    nonce, SigningID: g.SigningID, Constraints: &msg,
+		Kind: ledger.KindConstraints, Module: moduleName, Key: commitments.BLSKey(key),
+		Root:  commitments.SigningRoot(g.domain, g.Spec.ChainID, object, g.SigningID, nonce),
+		Nonce: nonce, SigningID: g.SigningID, Constraints: &msg,
 	}, nil
 }
 

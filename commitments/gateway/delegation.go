@@ -64,10 +64,9 @@ func (g *Gateway) makeDelegation(ctx context.Context, id commitments.PageID) (ph
 	// mended by making the same entry again, from nothing but the page's name.
 	nonce := uint64(id.Slot)
 	e := ledger.Entry{
-		Kind: ledger.KindDelegation, Module: moduleName, Key: id.Proposer,
-		Root:     commitments.SigningRoot(g.domain, g.Spec.ChainID, object, g.SigningID, nonce),
-		Resource: commitments.ResourceDelegation(id.Slot, id.Proposer),
-		Nonce:    nonce, SigningID: g.SigningID, Delegation: &msg,
+		Kind: ledger.KindDelegation, Module: moduleName, Key: commitments.BLSKey(id.Proposer),
+		Root:  commitments.SigningRoot(g.domain, g.Spec.ChainID, object, g.SigningID, nonce),
+		Nonce: nonce, SigningID: g.SigningID, Delegation: &msg,
 	}
 	r, err := g.Signer.Sign(ctx, id, func(commitments.View) (ledger.Entry, error) { return e, nil })
 	if err != nil {

@@ -302,18 +302,19 @@ func (b *book) Seal(ctx context.Context, r ledger.Receipt, signature []byte) err
 
 type keys []*bls.SecretKey
 
-func (k keys) Sign(_ context.Context, key phase0.BLSPubKey, root phase0.Root) (phase0.BLSSignature, error) {
+func (k keys) Sign(_ context.Context, key commitments.Key, root phase0.Root) ([]byte, error) {
 	for _, s := range k {
-		if s.PublicKey() == key {
-			return s.Sign(root), nil
+		if s.PublicKey() == key.BLS {
+			sig := s.Sign(root)
+			return sig[:], nil
 		}
 	}
-	return phase0.BLSSignature{}, signer.ErrUnknownKey
+	return nil, signer.ErrUnknownKey
 }
 
 type anything struct{}
 
-func (anything) Allows(string, ledger.Kind, phase0.BLSPubKey) bool { return true }
+func (anything) Allows(string, ledger.Kind, commitments.Key) bool { return true }
 
 type lockedBuffer struct {
 	mu sync.Mutex

@@ -138,11 +138,11 @@ var budgets = modules.Budgets{Slot: 100 * time.Millisecond, Commit: time.Second,
 // with the proxy.
 func (p *promises) policy(consensus []phase0.BLSPubKey, delegate phase0.BLSPubKey) (grants signer.Grants) {
 	for _, key := range consensus {
-		grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindDelegation, Key: key})
+		grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindDelegation, Key: commitments.BLSKey(key)})
 	}
-	grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindConstraints, Key: delegate})
+	grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindConstraints, Key: commitments.BLSKey(delegate)})
 	for _, m := range p.list {
-		grants = append(grants, signer.Grant{Module: m.Info().ID, Kind: ledger.KindCommitment, Key: delegate})
+		grants = append(grants, signer.Grant{Module: m.Info().ID, Kind: ledger.KindCommitment, Key: commitments.BLSKey(delegate)})
 	}
 	return grants
 }

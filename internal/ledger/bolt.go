@@ -178,6 +178,19 @@ func openFull(name string, flag int, mode os.FileMode) (*os.File, error) {
 	return f, nil
 }
 
+// whole checks that the file is as long as its database says: a tail may be
+// missing whose pages hold nothing today.
+func (s *store) whole(tx *bolt.Tx) error {
+	info, err := s.file.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() < tx.Size() {
+		return fmt.Errorf("the file has %d bytes of %d", info.Size(), tx.Size())
+	}
+	return nil
+}
+
 // guarded turns a panic, or a fault of the memory map, into an error.
 func guarded(do func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -249,8 +262,8 @@ func (t *buckets) putEntry(id commitments.PageID, e *Entry, body []byte) error {
 		t.entries.Put(seq, spot{record: next.Records}.bytes()),
 		t.pages.Put(pageKey(id, next.Entries), nil),
 	}
-	if e.Resource != "" {
-		errs = append(errs, t.resources.Put([]byte(e.Resource), seq))
+	for _, name := range e.Resources {
+		errs = append(errs, t.resources.Put([]byte(name), seq))
 	}
 	if e.Kind == KindCommitment {
 		if hash := e.Draft.Commitment.RequestHash; t.requests.Get(hash[:]) == nil {

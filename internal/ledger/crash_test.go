@@ -214,7 +214,7 @@ func TestCrash_Kill(t *testing.T) {
 	seals := map[uint64]string{}
 	sum, err := Walk(path, func(r Record) error {
 		if r.Entry != nil {
-			stored[r.Entry.Resource] = r
+			stored[r.Entry.Resources[0]] = r
 		} else {
 			seals[r.Seq] = hex.EncodeToString(r.Seal[:32])
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
@@ -16,7 +17,8 @@ import (
 // Limits of one entry.
 const (
 	maxBody      = 4 << 20 // bytes of one encoded record
-	maxResource  = 512     // bytes
+	maxResource  = 512     // bytes of one name
+	maxResources = 64      // names of one entry
 	maxSignature = 1024    // bytes
 )
 
@@ -50,13 +52,15 @@ type entryBody struct {
 	Module      string            `json:"module,omitempty"`
 	Key         hexBytes          `json:"key,omitempty"`
 	Root        hexBytes          `json:"root,omitempty"`
-	Resource    string            `json:"resource,omitempty"`
+	Resources   []string          `json:"resources,omitempty"`
 	Nonce       uint64            `json:"nonce,omitempty"`
 	SigningID   hexBytes          `json:"signing_id,omitempty"`
 	Draft       *draftBody        `json:"draft,omitempty"`
 	Delegation  *delegationBody   `json:"delegation,omitempty"`
 	Constraints *constraintsBody  `json:"constraints,omitempty"`
 	Verdict     *verdictBody      `json:"verdict,omitempty"`
+	Request     *requestBody      `json:"request,omitempty"`
+	Proxy       *proxyBody        `json:"proxy,omitempty"`
 	Note        map[string]string `json:"note,omitempty"`
 }
 
@@ -70,6 +74,7 @@ type draftBody struct {
 	Blobs       uint64           `json:"blobs,omitempty"`
 	Bytes       uint64           `json:"bytes,omitempty"`
 	Touches     []string         `json:"touches,omitempty"`
+	Claims      []string         `json:"claims,omitempty"`
 }
 
 type constraintBody struct {
@@ -100,6 +105,18 @@ type verdictBody struct {
 	Evidence    hexBytes `json:"evidence,omitempty"`
 }
 
+type requestBody struct {
+	ObjectRoot hexBytes `json:"object_root"`
+	Envelope   uint8    `json:"envelope,omitempty"`
+	Type       string   `json:"type,omitempty"`
+	Object     hexBytes `json:"object,omitempty"`
+}
+
+type proxyBody struct {
+	Delegator hexBytes `json:"delegator"`
+	Proxy     hexBytes `json:"proxy"`
+}
+
 type sealBody struct {
 	Seq       uint64   `json:"seq"`
 	Signature hexBytes `json:"signature"`
@@ -117,6 +134,12 @@ func (e *Entry) check() error {
 		missing = e.Constraints == nil
 	case KindVerdict:
 		missing = e.Verdict == nil
+	case KindRequest:
+		missing = e.Request == nil
+	case KindProxy:
+		missing = e.Proxy == nil || e.Proxy.Proxy.Bytes() == nil
+	case KindRevocation:
+		missing = len(e.Note) == 0
 	case KindClose, KindHeaderServed, KindReceipt:
 	default:
 		return ErrEntry.With("kind %d", e.Kind)
@@ -130,8 +153,16 @@ func (e *Entry) check() error {
 	if e.Kind.Signed() != (e.Root != phase0.Root{}) {
 		return ErrEntry.With("%s: a root belongs to signed kinds, and to them only", e.Kind)
 	}
-	if len(e.Resource) > maxResource {
-		return ErrEntry.With("resource of %d bytes", len(e.Resource))
+	if e.Kind.Signed() && e.Key.Bytes() == nil {
+		return ErrEntry.With("%s: nobody signs it, or two", e.Kind)
+	}
+	if len(e.Resources) > maxResources {
+		return ErrEntry.With("%d resources", len(e.Resources))
+	}
+	for i, name := range e.Resources {
+		if name == "" || len(name) > maxResource || slices.Contains(e.Resources[:i], name) {
+			return ErrEntry.With("resource of %d bytes, or twice", len(name))
+		}
 	}
 	return nil
 }
@@ -139,15 +170,15 @@ func (e *Entry) check() error {
 func encodeEntry(seq uint64, id commitments.PageID, e Entry) ([]byte, error) {
 	b := entryBody{
 		Seq: seq, Slot: uint64(id.Slot), Proposer: id.Proposer[:],
-		Kind: e.Kind, Module: e.Module, Resource: e.Resource, Nonce: e.Nonce, Note: e.Note,
-		Key: unlessZero(e.Key[:]), Root: unlessZero(e.Root[:]), SigningID: unlessZero(e.SigningID[:]),
+		Kind: e.Kind, Module: e.Module, Resources: e.Resources, Nonce: e.Nonce, Note: e.Note,
+		Key: e.Key.Bytes(), Root: unlessZero(e.Root[:]), SigningID: unlessZero(e.SigningID[:]),
 	}
 	if d := e.Draft; d != nil {
 		c := &d.Commitment
 		b.Draft = &draftBody{
 			Type: c.Type, Payload: c.Payload, RequestHash: c.RequestHash[:], Slasher: c.Slasher[:],
 			Constraints: fromConstraints(d.Constraints),
-			Gas:         d.Cost.Gas, Blobs: d.Cost.Blobs, Bytes: d.Cost.Bytes, Touches: d.Touches,
+			Gas:         d.Cost.Gas, Blobs: d.Cost.Blobs, Bytes: d.Cost.Bytes, Touches: d.Touches, Claims: d.Claims,
 		}
 	}
 	if d := e.Delegation; d != nil {
@@ -162,6 +193,12 @@ func encodeEntry(seq uint64, id commitments.PageID, e Entry) ([]byte, error) {
 	if v := e.Verdict; v != nil {
 		b.Verdict = &verdictBody{v.RequestHash[:], uint8(v.Outcome), v.Reason, v.Evidence}
 	}
+	if r := e.Request; r != nil {
+		b.Request = &requestBody{r.ObjectRoot[:], uint8(r.Envelope), r.Type, r.Object}
+	}
+	if p := e.Proxy; p != nil {
+		b.Proxy = &proxyBody{p.Delegator[:], p.Proxy.Bytes()}
+	}
 	return encodeBody(b)
 }
 
@@ -173,8 +210,8 @@ func decodeEntry(body []byte) (seq uint64, id commitments.PageID, e Entry, err e
 	var f fixed
 	id.Slot = phase0.Slot(b.Slot)
 	f.must(id.Proposer[:], b.Proposer)
-	e = Entry{Kind: b.Kind, Module: b.Module, Resource: b.Resource, Nonce: b.Nonce, Note: b.Note}
-	f.may(e.Key[:], b.Key)
+	e = Entry{Kind: b.Kind, Module: b.Module, Resources: b.Resources, Nonce: b.Nonce, Note: b.Note}
+	e.Key = f.key(b.Key)
 	f.may(e.Root[:], b.Root)
 	f.may(e.SigningID[:], b.SigningID)
 	if d := b.Draft; d != nil {
@@ -183,6 +220,7 @@ func decodeEntry(body []byte) (seq uint64, id commitments.PageID, e Entry, err e
 			Constraints: toConstraints(d.Constraints),
 			Cost:        commitments.Cost{Gas: d.Gas, Blobs: d.Blobs, Bytes: d.Bytes},
 			Touches:     d.Touches,
+			Claims:      d.Claims,
 		}
 		f.must(e.Draft.Commitment.RequestHash[:], d.RequestHash)
 		f.must(e.Draft.Commitment.Slasher[:], d.Slasher)
@@ -206,6 +244,14 @@ func decodeEntry(body []byte) (seq uint64, id commitments.PageID, e Entry, err e
 	if v := b.Verdict; v != nil {
 		e.Verdict = &commitments.Verdict{Outcome: commitments.Outcome(v.Outcome), Reason: v.Reason, Evidence: v.Evidence}
 		f.must(e.Verdict.RequestHash[:], v.RequestHash)
+	}
+	if r := b.Request; r != nil {
+		e.Request = &commitments.ModuleRequest{Envelope: commitments.Envelope(r.Envelope), Type: r.Type, Object: r.Object}
+		f.must(e.Request.ObjectRoot[:], r.ObjectRoot)
+	}
+	if p := b.Proxy; p != nil {
+		e.Proxy = &commitments.ProxyDelegation{Proxy: f.key(p.Proxy)}
+		f.must(e.Proxy.Delegator[:], p.Delegator)
 	}
 	if f.err != nil {
 		return 0, id, e, f.err
@@ -251,6 +297,14 @@ func (f *fixed) may(dst, src []byte) {
 	if len(src) > 0 {
 		f.must(dst, src)
 	}
+}
+
+func (f *fixed) key(src []byte) commitments.Key {
+	k, err := commitments.ParseKey(src)
+	if f.err == nil {
+		f.err = err
+	}
+	return k
 }
 
 func unlessZero(b []byte) hexBytes {

@@ -43,9 +43,12 @@ const (
 	KindHeaderServed                 // a note
 	KindReceipt                      // a note: a relay took, or refused, our constraints
 	KindVerdict                      // what became of a promise
+	KindRequest                      // to be signed for a module in another process
+	KindProxy                        // to be signed by a consensus key: vouches for a proxy key
+	KindRevocation                   // a note: a proxy key or a module's token is worth nothing any more
 )
 
-var kindNames = [...]string{"unknown", "delegation", "commitment", "constraints", "close", "header_served", "receipt", "verdict"}
+var kindNames = [...]string{"unknown", "delegation", "commitment", "constraints", "close", "header_served", "receipt", "verdict", "request", "proxy", "revocation"}
 
 // String is the kind in snake_case, as in logs, metrics and config.
 func (k Kind) String() string {
@@ -57,21 +60,27 @@ func (k Kind) String() string {
 
 // Signed says whether an entry of this kind is there to be signed.
 func (k Kind) Signed() bool {
-	return k == KindDelegation || k == KindCommitment || k == KindConstraints
+	switch k {
+	case KindDelegation, KindCommitment, KindConstraints, KindRequest, KindProxy:
+		return true
+	default:
+		return false
+	}
 }
 
 // Entry is one line of the book: the full object, not only its root.
 type Entry struct {
 	Kind   Kind
 	Module string
-	Key    phase0.BLSPubKey // who signs; zero if nobody
-	Root   phase0.Root      // the signing root; zero if nobody signs
+	Key    commitments.Key // who signs; zero if nobody
+	Root   phase0.Root     // the signing root; zero if nobody signs
 
-	// Resource names what may be signed once, such as
-	// "delegation/<slot>/<pubkey>". The same resource with the same Kind, Key
-	// and Root yields the stored receipt, whatever the page; with another,
-	// ErrSlashable. Empty: no limit. At most 512 bytes.
-	Resource string
+	// Resources name what may be signed once, such as
+	// "delegation/<slot>/<pubkey>". If one of them is taken by an entry with the
+	// same Kind, Key and Root, that entry's receipt is the answer, whatever the
+	// page; if by another, ErrSlashable. None: no limit. At most 64 of at most
+	// 512 bytes each.
+	Resources []string
 
 	Nonce     uint64
 	SigningID phase0.Root
@@ -81,6 +90,8 @@ type Entry struct {
 	Delegation  *commitments.Delegation         `json:",omitempty"`
 	Constraints *commitments.ConstraintsMessage `json:",omitempty"`
 	Verdict     *commitments.Verdict            `json:",omitempty"`
+	Request     *commitments.ModuleRequest      `json:",omitempty"`
+	Proxy       *commitments.ProxyDelegation    `json:",omitempty"`
 	Note        map[string]string               `json:",omitempty"`
 }
 

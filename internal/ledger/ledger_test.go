@@ -57,16 +57,24 @@ func rootOf(n int) (r phase0.Root) {
 	return r
 }
 
+func names(resource string) []string {
+	if resource == "" {
+		return nil
+	}
+	return []string{resource}
+}
+
 // promise is a commitment entry that fills every field.
 func promise(n int, resource string) Entry {
 	return Entry{
-		Kind: KindCommitment, Module: "inclusion", Key: phase0.BLSPubKey{1}, Root: rootOf(n),
-		Resource: resource, Nonce: 7, SigningID: phase0.Root{9},
+		Kind: KindCommitment, Module: "inclusion", Key: commitments.BLSKey(phase0.BLSPubKey{1}), Root: rootOf(n),
+		Resources: names(resource), Nonce: 7, SigningID: phase0.Root{9},
 		Draft: &commitments.Draft{
 			Commitment:  commitments.Commitment{Type: 1, Payload: []byte{byte(n)}, RequestHash: hashOf(n), Slasher: [20]byte{3}},
 			Constraints: []commitments.Constraint{{Type: 1, Payload: []byte("c")}},
 			Cost:        commitments.Cost{Gas: 21000, Blobs: 1, Bytes: 110},
 			Touches:     []string{"sender/0x01"},
+			Claims:      []string{"sender/0x01/5"},
 		},
 	}
 }
@@ -162,7 +170,7 @@ func TestPage_ShowsEveryKind(t *testing.T) {
 	must(t, l, page(99), promise(50, ""))
 
 	d := &commitments.Delegation{Proposer: id.Proposer, Delegate: phase0.BLSPubKey{1}, Committer: [20]byte{5}, Slot: 100, Metadata: []byte{1}}
-	delegation := must(t, l, id, Entry{Kind: KindDelegation, Key: id.Proposer, Root: rootOf(1), Resource: "d", Delegation: d})
+	delegation := must(t, l, id, Entry{Kind: KindDelegation, Key: commitments.BLSKey(id.Proposer), Root: rootOf(1), Resources: names("d"), Delegation: d})
 	if p := l.Page(id); p.Delegation != nil {
 		t.Error("an unsigned delegation is shown")
 	}
@@ -174,7 +182,7 @@ func TestPage_ShowsEveryKind(t *testing.T) {
 	must(t, l, id, Entry{Kind: KindHeaderServed, Note: map[string]string{"hash": "0x01", "relay": "a"}})
 	c := &commitments.ConstraintsMessage{Proposer: id.Proposer, Delegate: phase0.BLSPubKey{1}, Slot: 100,
 		Constraints: []commitments.Constraint{{Type: 1, Payload: []byte("c")}}, Receivers: []phase0.BLSPubKey{{4}}}
-	message := must(t, l, id, Entry{Kind: KindConstraints, Key: phase0.BLSPubKey{1}, Root: rootOf(3), Resource: "c", Constraints: c})
+	message := must(t, l, id, Entry{Kind: KindConstraints, Key: commitments.BLSKey(phase0.BLSPubKey{1}), Root: rootOf(3), Resources: names("c"), Constraints: c})
 	if p := l.Page(id); !p.Closed || p.Constraints != nil {
 		t.Errorf("between entry and ink: closed %v, constraints %v; want true, nil", p.Closed, p.Constraints)
 	}
@@ -250,7 +258,7 @@ func TestAppend_OneRootPerResource(t *testing.T) {
 		t.Errorf("other signature: got %v, want %v", err, ErrSlashable)
 	}
 	otherKey := promise(1, "once")
-	otherKey.Key[0]++
+	otherKey.Key.BLS[0]++
 	for range 2 {
 		for name, e := range map[string]Entry{"root": promise(2, "once"), "key": otherKey} {
 			if _, err := l.Append(ctx, page(1), constant(e)); !errors.Is(err, ErrSlashable) {

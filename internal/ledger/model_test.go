@@ -222,7 +222,7 @@ func TestGroupCommit_SealsDoNotTouchOldPages(t *testing.T) {
 	}()
 	id := page(1)
 	d := &commitments.Delegation{Proposer: id.Proposer, Slot: 1}
-	receipts := []Receipt{must(t, l, id, Entry{Kind: KindDelegation, Root: rootOf(1), Resource: "d", Delegation: d})}
+	receipts := []Receipt{must(t, l, id, Entry{Kind: KindDelegation, Key: commitments.BLSKey(phase0.BLSPubKey{9}), Root: rootOf(1), Resources: names("d"), Delegation: d})}
 	for n := range 8 {
 		receipts = append(receipts, must(t, l, id, promise(n, "")))
 	}

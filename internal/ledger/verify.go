@@ -24,6 +24,9 @@ func Walk(path string, show func(Record) error) (sum Summary, err error) {
 	var shown error
 	err = guarded(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
+			if err := s.whole(tx); err != nil {
+				return err
+			}
 			sum, err = walk(tx, func(_ *buckets, r Record) error {
 				if show != nil {
 					shown = show(r)
@@ -140,8 +143,8 @@ func (n *indexed) check(t *buckets, r Record) error {
 	if t.pages.Get(pageKey(r.Page, r.Seq)) == nil {
 		return errors.New("not indexed by its page")
 	}
-	if r.Entry.Resource != "" {
-		if n.resources++; string(t.resources.Get([]byte(r.Entry.Resource))) != string(number(r.Seq)) {
+	for _, name := range r.Entry.Resources {
+		if n.resources++; string(t.resources.Get([]byte(name))) != string(number(r.Seq)) {
 			return errors.New("index names another holder of the resource")
 		}
 	}

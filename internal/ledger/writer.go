@@ -9,8 +9,6 @@ import (
 	"runtime/debug"
 	"time"
 
-	"github.com/attestantio/go-eth2-client/spec/phase0"
-
 	"sidecar/commitments"
 )
 
@@ -215,10 +213,8 @@ func (w *writing) append(r *request) error {
 	if r.err = e.check(); r.err != nil {
 		return nil
 	}
-	if e.Resource != "" {
-		if held := w.resources.Get([]byte(e.Resource)); len(held) == 8 {
-			return w.repeat(r, &e, held)
-		}
+	if held, err := w.repeat(r, &e); held || err != nil {
+		return err
 	}
 	if e.Kind == KindCommitment && w.next.latest(r.id).Closed {
 		r.err = ErrPageClosed.With("slot %d", r.id.Slot)
@@ -246,18 +242,26 @@ func (w *writing) append(r *request) error {
 	return nil
 }
 
-// repeat answers a request for a resource that is taken.
-func (w *writing) repeat(r *request, e *Entry, held []byte) error {
-	stored, _, err := w.receipt(binary.BigEndian.Uint64(held), w.head.Records+1)
-	if err != nil {
-		return err
+// repeat answers a request of which a resource is taken, and says whether it did.
+// Every taken one must be held by the same thing: an entry that repeats one
+// promise and contradicts another is a contradiction.
+func (w *writing) repeat(r *request, e *Entry) (held bool, err error) {
+	for _, name := range e.Resources {
+		seq := w.resources.Get([]byte(name))
+		if len(seq) != 8 {
+			continue
+		}
+		stored, _, err := w.receipt(binary.BigEndian.Uint64(seq), w.head.Records+1)
+		if err != nil {
+			return false, err
+		}
+		if s := &stored.Entry; s.Root != e.Root || s.Key != e.Key || s.Kind != e.Kind {
+			r.result, r.err = Receipt{}, ErrSlashable.With("%s was taken for another root by entry %d", name, stored.Seq)
+			return true, nil
+		}
+		r.result, held = stored, true
 	}
-	if s := &stored.Entry; s.Root != e.Root || s.Key != e.Key || s.Kind != e.Kind {
-		r.err = ErrSlashable.With("%s was taken for another root by entry %d", e.Resource, stored.Seq)
-		return nil
-	}
-	r.result = stored
-	return nil
+	return held, nil
 }
 
 // seal links a signature to the chain.
@@ -278,7 +282,7 @@ func (w *writing) seal(r *request) error {
 	switch {
 	case !e.Kind.Signed() || e.Root != r.receipt.Entry.Root || e.Key != r.receipt.Entry.Key:
 		r.err = ErrEntry.With("entry %d is not the receipt's", stored.Seq)
-	case e.Kind != KindCommitment && len(r.signature) != phase0.SignatureLength:
+	case len(r.signature) != e.Key.SignatureLength():
 		r.err = ErrEntry.With("signature of %d bytes", len(r.signature))
 	case bytes.Equal(stored.Signature, r.signature): // sealed before
 	case len(stored.Signature) > 0:

@@ -51,6 +51,9 @@ func TestCommit(t *testing.T) {
 		if want := []string{fmt.Sprintf("account/%#x", w.from.addr[:])}; !slices.Equal(d.Touches, want) {
 			t.Errorf("%s: touches %v, want %v", name, d.Touches, want)
 		}
+		if want := []string{fmt.Sprintf("account/%#x/%d", w.from.addr[:], types.NewTx(data).Nonce())}; !slices.Equal(d.Claims, want) {
+			t.Errorf("%s: claims %v, want %v", name, d.Claims, want)
+		}
 		if gas := types.NewTx(data).Gas(); d.Cost != (commitments.Cost{Gas: gas, Bytes: uint64(len(raw))}) {
 			t.Errorf("%s: cost %+v", name, d.Cost)
 		}

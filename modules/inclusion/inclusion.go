@@ -166,5 +166,6 @@ func (m *Module) Commit(ctx context.Context, view commitments.View, req commitme
 		Constraints: []commitments.Constraint{{Type: commitments.TypeInclusion, Payload: req.Payload}},
 		Cost:        commitments.Cost{Gas: tx.gas, Bytes: uint64(len(raw))},
 		Touches:     []string{fmt.Sprintf("account/%#x", tx.sender[:])},
+		Claims:      []string{fmt.Sprintf("account/%#x/%d", tx.sender[:], tx.nonce)}, // one transaction per nonce
 	}, nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
+	"sidecar/commitments"
 	"sidecar/fault"
 	"sidecar/internal/bls"
 )
@@ -31,7 +32,7 @@ var (
 
 // Holder is a place that holds private keys: this package's Local, or a remote one.
 type Holder interface {
-	Sign(ctx context.Context, key phase0.BLSPubKey, root phase0.Root) (phase0.BLSSignature, error)
+	Sign(ctx context.Context, key commitments.Key, root phase0.Root) ([]byte, error)
 }
 
 // Local holds keys in memory. Its methods may be called from any goroutine.
@@ -79,17 +80,18 @@ func (l *Local) Pubkeys() []phase0.BLSPubKey {
 
 // Sign signs a 32-byte signing root. It is deterministic. It asks nobody whether
 // it may: only the signer calls it. Fault: ErrNotHeld.
-func (l *Local) Sign(ctx context.Context, key phase0.BLSPubKey, root phase0.Root) (phase0.BLSSignature, error) {
+func (l *Local) Sign(ctx context.Context, key commitments.Key, root phase0.Root) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
-		return phase0.BLSSignature{}, err
+		return nil, err
 	}
 	l.mu.RLock()
-	secret := l.keys[key]
+	secret := l.keys[key.BLS]
 	l.mu.RUnlock()
-	if secret == nil {
-		return phase0.BLSSignature{}, ErrNotHeld.With("%#x", key[:])
+	if secret == nil || key.IsECDSA() {
+		return nil, ErrNotHeld.With("%s", key)
 	}
-	return secret.Sign(root), nil
+	sig := secret.Sign(root)
+	return sig[:], nil
 }
 
 // Format hides the keys from every verb.

@@ -93,12 +93,12 @@ func TestSign_Vectors(t *testing.T) {
 	}
 	for _, c := range cases {
 		root := commitments.SigningRoot(hoodi, 560048, object, phase0.Root(unhex(t, c.signingID)), 101)
-		got, err := l.Sign(context.Background(), phase0.BLSPubKey(unhex(t, c.key)), root)
-		if err != nil || hex.EncodeToString(got[:]) != c.want {
+		got, err := l.Sign(context.Background(), commitments.BLSKey(phase0.BLSPubKey(unhex(t, c.key))), root)
+		if err != nil || hex.EncodeToString(got) != c.want {
 			t.Errorf("%.12s, id %.8s: got %x, %v, want %s", c.key, c.signingID, got, err, c.want)
 		}
 	}
-	if _, err := l.Sign(context.Background(), phase0.BLSPubKey{1}, object); !errors.Is(err, ErrNotHeld) {
+	if _, err := l.Sign(context.Background(), commitments.BLSKey(phase0.BLSPubKey{1}), object); !errors.Is(err, ErrNotHeld) {
 		t.Errorf("unknown key: got %v, want %v", err, ErrNotHeld)
 	}
 }

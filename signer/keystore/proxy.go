@@ -50,7 +50,7 @@ func (p Proxy) Format(f fmt.State, _ rune) {
 
 // delegationRoot is what the consensus key signs for a proxy. [Commit-Boost: ProxyDelegation]
 func (s ProxyStore) delegationRoot(consensus, proxy phase0.BLSPubKey) phase0.Root {
-	return commitments.SigningData(commitments.ProxyDelegationRoot(consensus, proxy), s.Domain)
+	return commitments.SigningData(commitments.ProxyDelegation{Delegator: consensus, Proxy: commitments.BLSKey(proxy)}.Root(), s.Domain)
 }
 
 // GenerateProxy makes a random proxy key for a module, has the consensus key
@@ -68,9 +68,14 @@ func (s ProxyStore) GenerateProxy(ctx context.Context, holder Holder, consensus 
 	}
 	p := Proxy{Module: module, Consensus: consensus, Key: secret.PublicKey(), secret: secret}
 	root := s.delegationRoot(consensus, p.Key)
-	if p.Delegation, err = holder.Sign(ctx, consensus, root); err != nil {
+	sig, err := holder.Sign(ctx, commitments.BLSKey(consensus), root)
+	if err != nil {
 		return Proxy{}, fmt.Errorf("sign delegation: %w", err)
 	}
+	if len(sig) != len(p.Delegation) {
+		return Proxy{}, ErrDelegation.With("signature of %d bytes", len(sig))
+	}
+	p.Delegation = phase0.BLSSignature(sig)
 	if !bls.Verify(consensus, root, p.Delegation) {
 		return Proxy{}, ErrDelegation.With("by %#x", consensus[:])
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/chain"
+	"sidecar/commitments"
 	"sidecar/internal/bls"
 )
 
@@ -149,8 +150,9 @@ func TestLoadProxies_Refuses(t *testing.T) {
 // liar is a holder that signs with another key.
 type liar struct{ secret *bls.SecretKey }
 
-func (l liar) Sign(_ context.Context, _ phase0.BLSPubKey, root phase0.Root) (phase0.BLSSignature, error) {
-	return l.secret.Sign(root), nil
+func (l liar) Sign(_ context.Context, _ commitments.Key, root phase0.Root) ([]byte, error) {
+	sig := l.secret.Sign(root)
+	return sig[:], nil
 }
 
 func TestGenerateProxy_Refuses(t *testing.T) {
