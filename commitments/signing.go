@@ -14,16 +14,32 @@ func SigningData(objectRoot phase0.Root, domain phase0.Domain) phase0.Root {
 	return hash2(objectRoot, domain)
 }
 
+// Message is what a key signs: an object under a domain. Holders of keys that
+// are elsewhere want both, and hash them themselves. [consensus-specs: SigningData]
+type Message struct {
+	Object phase0.Root
+	Domain phase0.Domain
+}
+
+// Root returns the 32 bytes that the key signs.
+func (m Message) Root() phase0.Root { return SigningData(m.Object, m.Domain) }
+
+// ModuleObject returns the object that binds a module's object root to the
+// module's signing id, a nonce and the chain id of the execution layer.
+// [Commit-Boost ≥ 0.10: PropCommitSigningInfo]
+func ModuleObject(chainID uint64, objectRoot, signingID phase0.Root, nonce uint64) phase0.Root {
+	var n, c [32]byte
+	binary.LittleEndian.PutUint64(n[:], nonce)
+	binary.LittleEndian.PutUint64(c[:], chainID)
+	return hash2(hash2(objectRoot, signingID), hash2(n, c))
+}
+
 // SigningRoot returns the root a proxy key signs for a module: the object, the
 // module's signing id, a nonce and the chain id of the execution layer, under
 // the Commit-Boost domain. BLS and ECDSA keys sign the same 32 bytes.
 // [Commit-Boost ≥ 0.10: PropCommitSigningInfo]
 func SigningRoot(domain phase0.Domain, chainID uint64, objectRoot, signingID phase0.Root, nonce uint64) phase0.Root {
-	var n, c [32]byte
-	binary.LittleEndian.PutUint64(n[:], nonce)
-	binary.LittleEndian.PutUint64(c[:], chainID)
-	info := hash2(hash2(objectRoot, signingID), hash2(n, c))
-	return SigningData(info, domain)
+	return SigningData(ModuleObject(chainID, objectRoot, signingID, nonce), domain)
 }
 
 // pubkeyRoot is the hash tree root of a Bytes48.

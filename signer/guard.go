@@ -163,11 +163,12 @@ func resources(id commitments.PageID, e ledger.Entry) []string {
 	}
 }
 
-// RootOf returns a function that computes the Commit-Boost signing root of an
-// entry's object on a chain, for Signer.Root. [Commit-Boost: PropCommitSigningInfo]
-func RootOf(spec chain.Spec) func(ledger.Entry) (phase0.Root, error) {
+// MessageOf returns a function that computes what is signed for an entry on a
+// chain, for Signer.Message. [Commit-Boost: PropCommitSigningInfo, ProxyDelegation]
+func MessageOf(spec chain.Spec) func(ledger.Entry) (commitments.Message, error) {
 	domain := spec.Domain(chain.DomainCommitBoost)
-	return func(e ledger.Entry) (root phase0.Root, err error) {
+	return func(e ledger.Entry) (m commitments.Message, err error) {
+		var root phase0.Root
 		switch {
 		case e.Kind == ledger.KindCommitment && e.Draft != nil:
 			root = e.Draft.Commitment.Root()
@@ -176,14 +177,14 @@ func RootOf(spec chain.Spec) func(ledger.Entry) (phase0.Root, error) {
 		case e.Kind == ledger.KindConstraints && e.Constraints != nil:
 			root, err = e.Constraints.Root()
 		case e.Kind == ledger.KindProxy && e.Proxy != nil:
-			return commitments.SigningData(e.Proxy.Root(), domain), nil
+			return commitments.Message{Object: e.Proxy.Root(), Domain: domain}, nil
 		case e.Kind == ledger.KindRequest && e.Request != nil && e.Request.Envelope == commitments.EnvelopePlain:
-			return commitments.SigningData(e.Request.ObjectRoot, domain), nil
+			return commitments.Message{Object: e.Request.ObjectRoot, Domain: domain}, nil
 		case e.Kind == ledger.KindRequest && e.Request != nil:
 			root = e.Request.ObjectRoot
 		default:
 			err = ErrIncoherent.With("%s has no root", e.Kind)
 		}
-		return commitments.SigningRoot(domain, spec.ChainID, root, e.SigningID, e.Nonce), err
+		return commitments.Message{Object: commitments.ModuleObject(spec.ChainID, root, e.SigningID, e.Nonce), Domain: domain}, err
 	}
 }

@@ -27,10 +27,10 @@ var (
 
 // Keystore holds private keys, here or elsewhere. Sign returns a fault of kind
 // NotFound for a key it does not hold; the signer makes ErrUnknownKey of it.
-// The same key and root always yield the same signature: 96 bytes of a BLS key,
-// 65 (r‖s‖v, low s, v 27 or 28) of an ECDSA key.
+// The same key and message always yield the same signature of its Root: 96 bytes
+// of a BLS key, 65 (r‖s‖v, low s, v 27 or 28) of an ECDSA key.
 type Keystore interface {
-	Sign(ctx context.Context, key commitments.Key, root phase0.Root) ([]byte, error)
+	Sign(ctx context.Context, key commitments.Key, m commitments.Message) ([]byte, error)
 }
 
 // Policy says which module may use which key for what.
@@ -51,10 +51,9 @@ type Signer struct {
 	Keys   Keystore
 	Policy Policy // nil allows nothing
 
-	// Root recomputes the signing root of an entry, so that no caller can have
-	// something signed under another object's name. See RootOf. Optional: nil
-	// trusts the caller's root.
-	Root func(ledger.Entry) (phase0.Root, error)
+	// Message computes what is signed for an entry, so that no caller can have
+	// something signed under another object's name. See MessageOf.
+	Message func(ledger.Entry) (commitments.Message, error)
 
 	// Metrics may be nil.
 	Metrics *Metrics
@@ -102,7 +101,7 @@ func (s *Signer) sign(ctx context.Context, id commitments.PageID, decide func(co
 	}
 	// 3. The key signs. A crash or an error from here on: the entry is a promise
 	// without ink, which every reader of the page honours, and a repeat signs it.
-	signature, err := s.ink(ctx, r.Entry.Key, r.Entry.Root)
+	signature, err := s.ink(ctx, r.Entry)
 	if err != nil {
 		return r, err
 	}
@@ -139,37 +138,39 @@ func (s *Signer) agree(v commitments.View, e ledger.Entry) (ledger.Entry, error)
 	if err := guard(v, e); err != nil {
 		return e, err
 	}
-	if s.Root != nil {
-		want, err := s.Root(e)
-		if err != nil {
-			return e, ErrIncoherent.Wrap(err)
-		}
-		if want != e.Root {
-			return e, ErrIncoherent.With("the signing root is not that of the %s", e.Kind)
-		}
+	m, err := s.Message(e)
+	if err != nil {
+		return e, ErrIncoherent.Wrap(err)
+	}
+	if m.Root() != e.Root {
+		return e, ErrIncoherent.With("the signing root is not that of the %s", e.Kind)
 	}
 	return e, nil
 }
 
 // ink has the key sign, and verifies what comes back: a faulty holder or a bit
 // that flipped must not leave a wrong signature in the ledger for good.
-func (s *Signer) ink(ctx context.Context, key commitments.Key, root phase0.Root) ([]byte, error) {
+func (s *Signer) ink(ctx context.Context, e ledger.Entry) ([]byte, error) {
 	if s.Keys == nil {
-		return nil, ErrUnknownKey.With("%s", key)
+		return nil, ErrUnknownKey.With("%s", e.Key)
 	}
-	sig, err := s.Keys.Sign(ctx, key, root)
+	m, err := s.Message(e)
+	if err != nil || m.Root() != e.Root { // an entry of before this version, or of another chain
+		return nil, errors.Join(ErrIncoherent.With("the entry's root is not its object's"), err)
+	}
+	sig, err := s.Keys.Sign(ctx, e.Key, m)
 	if f := fault.Of(err); f != nil && f.Kind == fault.NotFound && !errors.Is(err, ErrUnknownKey) {
 		return nil, ErrUnknownKey.Wrap(err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	ok, err := s.verify(key, root, sig)
+	ok, err := s.verify(e.Key, e.Root, sig)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return nil, ErrBadSignature.With("key %s", key)
+		return nil, ErrBadSignature.With("key %s", e.Key)
 	}
 	return sig, nil
 }

@@ -29,7 +29,7 @@ type holder struct {
 	lie   bool  // sign something else
 }
 
-func (h *holder) Sign(_ context.Context, key commitments.Key, root phase0.Root) ([]byte, error) {
+func (h *holder) Sign(_ context.Context, key commitments.Key, m commitments.Message) ([]byte, error) {
 	h.mu.Lock()
 	h.calls++
 	fail, lie := h.fail, h.lie
@@ -38,9 +38,9 @@ func (h *holder) Sign(_ context.Context, key commitments.Key, root phase0.Root) 
 		return nil, fail
 	}
 	if lie {
-		root[0] ^= 1
+		m.Object[0] ^= 1
 	}
-	sig := h.keys[key.BLS].Sign(root)
+	sig := h.keys[key.BLS].Sign(m.Root())
 	return sig[:], nil
 }
 
@@ -86,7 +86,7 @@ func (r *road) open(t testing.TB) {
 	}
 	t.Cleanup(func() { _ = book.Close() })
 	r.book = book
-	r.Signer = &Signer{Ledger: book, Keys: r.keys, Root: RootOf(spec), Policy: Grants{
+	r.Signer = &Signer{Ledger: book, Keys: r.keys, Message: MessageOf(spec), Policy: Grants{
 		{"inclusion", ledger.KindCommitment, commitments.BLSKey(r.proxy)},
 		{"inclusion", ledger.KindConstraints, commitments.BLSKey(r.proxy)},
 		{"inclusion", ledger.KindDelegation, commitments.BLSKey(r.proposer)},
@@ -96,11 +96,11 @@ func (r *road) open(t testing.TB) {
 // rooted fills in the true signing root.
 func (r *road) rooted(t testing.TB, e ledger.Entry) ledger.Entry {
 	t.Helper()
-	root, err := RootOf(spec)(e)
+	m, err := MessageOf(spec)(e)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.Root = root
+	e.Root = m.Root()
 	return e
 }
 

@@ -99,7 +99,7 @@ func (h *house) start(edit ...func(*Config)) {
 	c := Config{
 		Spec: spec, Clock: chain.NewClock(spec, func() time.Time { return h.now() }), Limit: commitments.Cost{Gas: 1e9, Bytes: 1e9},
 		Modules:  func() []modules.Module { return []modules.Module{h.module} },
-		Signer:   &signer.Signer{Ledger: h.book, Keys: keys{h.proposer, h.delegate}, Policy: anything{}, Root: signer.RootOf(spec)},
+		Signer:   &signer.Signer{Ledger: h.book, Keys: keys{h.proposer, h.delegate}, Policy: anything{}, Message: signer.MessageOf(spec)},
 		Schedule: h.schedule, Views: h.ledger,
 		Relays: func() (out []Relay) {
 			for _, r := range h.relays {
@@ -302,10 +302,10 @@ func (b *book) Seal(ctx context.Context, r ledger.Receipt, signature []byte) err
 
 type keys []*bls.SecretKey
 
-func (k keys) Sign(_ context.Context, key commitments.Key, root phase0.Root) ([]byte, error) {
+func (k keys) Sign(_ context.Context, key commitments.Key, m commitments.Message) ([]byte, error) {
 	for _, s := range k {
 		if s.PublicKey() == key.BLS {
-			sig := s.Sign(root)
+			sig := s.Sign(m.Root())
 			return sig[:], nil
 		}
 	}

@@ -86,7 +86,7 @@ func newPromises(a *App) (p *promises, err error) {
 	}
 	consensus := keys.consensus
 	p.schedule = schedule{beacon.NewSchedule(p.beacon, a.clock, func() []phase0.BLSPubKey { return consensus })}
-	p.signer = &signer.Signer{Ledger: p.ledger, Keys: keys.local, Policy: p.policy(consensus, delegate), Root: signer.RootOf(a.spec), Metrics: signer.NewMetrics(a.metrics)}
+	p.signer = &signer.Signer{Ledger: p.ledger, Keys: keys.local, Policy: p.policy(consensus, delegate), Message: signer.MessageOf(a.spec), Metrics: signer.NewMetrics(a.metrics)}
 	if err = p.makeGateway(a, delegate); err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ var (
 
 // Holder is a place that holds private keys: this package's Local, or a remote one.
 type Holder interface {
-	Sign(ctx context.Context, key commitments.Key, root phase0.Root) ([]byte, error)
+	Sign(ctx context.Context, key commitments.Key, m commitments.Message) ([]byte, error)
 }
 
 // Local holds keys in memory. Its methods may be called from any goroutine.
@@ -78,9 +78,9 @@ func (l *Local) Pubkeys() []phase0.BLSPubKey {
 	return keys
 }
 
-// Sign signs a 32-byte signing root. It is deterministic. It asks nobody whether
+// Sign signs the root of a message. It is deterministic. It asks nobody whether
 // it may: only the signer calls it. Fault: ErrNotHeld.
-func (l *Local) Sign(ctx context.Context, key commitments.Key, root phase0.Root) ([]byte, error) {
+func (l *Local) Sign(ctx context.Context, key commitments.Key, m commitments.Message) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (l *Local) Sign(ctx context.Context, key commitments.Key, root phase0.Root)
 	if secret == nil || key.IsECDSA() {
 		return nil, ErrNotHeld.With("%s", key)
 	}
-	sig := secret.Sign(root)
+	sig := secret.Sign(m.Root())
 	return sig[:], nil
 }
 

@@ -92,13 +92,13 @@ func TestSign_Vectors(t *testing.T) {
 		{key2, "61fe00135d7b4912a8c63ada215ac2e62326e6e7b30f49a29fcf9779d7ad800d", "b4e881bcce39f467744b996c58b138f6db6ff2a8499c41dee671dbfd0137350ac875f96758c210cad341ee0e5896910e053d76c91fba49d7ca9abfe3fa91d8e34f663571a2e0bca6b923737db195fac9ef2441c9d81a3e38b4ca0d1f4e653a84"},
 	}
 	for _, c := range cases {
-		root := commitments.SigningRoot(hoodi, 560048, object, phase0.Root(unhex(t, c.signingID)), 101)
-		got, err := l.Sign(context.Background(), commitments.BLSKey(phase0.BLSPubKey(unhex(t, c.key))), root)
+		m := commitments.Message{Object: commitments.ModuleObject(560048, object, phase0.Root(unhex(t, c.signingID)), 101), Domain: hoodi}
+		got, err := l.Sign(context.Background(), commitments.BLSKey(phase0.BLSPubKey(unhex(t, c.key))), m)
 		if err != nil || hex.EncodeToString(got) != c.want {
 			t.Errorf("%.12s, id %.8s: got %x, %v, want %s", c.key, c.signingID, got, err, c.want)
 		}
 	}
-	if _, err := l.Sign(context.Background(), commitments.BLSKey(phase0.BLSPubKey{1}), object); !errors.Is(err, ErrNotHeld) {
+	if _, err := l.Sign(context.Background(), commitments.BLSKey(phase0.BLSPubKey{1}), commitments.Message{Object: object}); !errors.Is(err, ErrNotHeld) {
 		t.Errorf("unknown key: got %v, want %v", err, ErrNotHeld)
 	}
 }

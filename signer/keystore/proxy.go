@@ -48,9 +48,9 @@ func (p Proxy) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "keystore.Proxy(%#x of %s)", p.Key[:], p.Module)
 }
 
-// delegationRoot is what the consensus key signs for a proxy. [Commit-Boost: ProxyDelegation]
-func (s ProxyStore) delegationRoot(consensus, proxy phase0.BLSPubKey) phase0.Root {
-	return commitments.SigningData(commitments.ProxyDelegation{Delegator: consensus, Proxy: commitments.BLSKey(proxy)}.Root(), s.Domain)
+// delegation is what the consensus key signs for a proxy. [Commit-Boost: ProxyDelegation]
+func (s ProxyStore) delegation(consensus, proxy phase0.BLSPubKey) commitments.Message {
+	return commitments.Message{Object: commitments.ProxyDelegation{Delegator: consensus, Proxy: commitments.BLSKey(proxy)}.Root(), Domain: s.Domain}
 }
 
 // GenerateProxy makes a random proxy key for a module, has the consensus key
@@ -67,8 +67,8 @@ func (s ProxyStore) GenerateProxy(ctx context.Context, holder Holder, consensus 
 		return Proxy{}, err
 	}
 	p := Proxy{Module: module, Consensus: consensus, Key: secret.PublicKey(), secret: secret}
-	root := s.delegationRoot(consensus, p.Key)
-	sig, err := holder.Sign(ctx, commitments.BLSKey(consensus), root)
+	message := s.delegation(consensus, p.Key)
+	sig, err := holder.Sign(ctx, commitments.BLSKey(consensus), message)
 	if err != nil {
 		return Proxy{}, fmt.Errorf("sign delegation: %w", err)
 	}
@@ -76,7 +76,7 @@ func (s ProxyStore) GenerateProxy(ctx context.Context, holder Holder, consensus 
 		return Proxy{}, ErrDelegation.With("signature of %d bytes", len(sig))
 	}
 	p.Delegation = phase0.BLSSignature(sig)
-	if !bls.Verify(consensus, root, p.Delegation) {
+	if !bls.Verify(consensus, message.Root(), p.Delegation) {
 		return Proxy{}, ErrDelegation.With("by %#x", consensus[:])
 	}
 	if err := s.save(p); err != nil {
@@ -187,7 +187,7 @@ func (s ProxyStore) load(below string, consensus phase0.BLSPubKey, module string
 	if n, err := hex.Decode(p.Delegation[:], digits); err != nil || n != len(p.Delegation) {
 		return Proxy{}, ErrDelegation.With("%s.sig: not a signature", path)
 	}
-	if !bls.Verify(consensus, s.delegationRoot(consensus, p.Key), p.Delegation) {
+	if !bls.Verify(consensus, s.delegation(consensus, p.Key).Root(), p.Delegation) {
 		return Proxy{}, ErrDelegation.With("%s.sig: not by the validator, or for another network", path)
 	}
 	return p, nil

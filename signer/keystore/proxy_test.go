@@ -47,7 +47,7 @@ func TestLoadProxies_Vector(t *testing.T) {
 		{0x10, 0x00, 0x09, 0x10}: "0x33d64013e18f8d3bc156cf335fc37899ed8376ec142089000f0080f07bdb4b3f",
 	} {
 		store.Domain = chain.Spec{GenesisForkVersion: version}.Domain(chain.DomainCommitBoost)
-		if got := store.delegationRoot(p.Consensus, p.Key); got.String() != want {
+		if got := store.delegation(p.Consensus, p.Key).Root(); got.String() != want {
 			t.Errorf("message: got %v, want %s", got, want)
 		}
 	}
@@ -67,7 +67,7 @@ func generate(t *testing.T) (ProxyStore, *Local, Proxy) {
 
 func TestGenerateProxy(t *testing.T) {
 	store, _, p := generate(t)
-	if !bls.Verify(p.Consensus, store.delegationRoot(p.Consensus, p.Key), p.Delegation) {
+	if !bls.Verify(p.Consensus, store.delegation(p.Consensus, p.Key).Root(), p.Delegation) {
 		t.Error("the delegation does not verify")
 	}
 	var files []string
@@ -119,7 +119,7 @@ func TestLoadProxies_Refuses(t *testing.T) {
 			return os.WriteFile(file(s.Keys, p, ".sig"), []byte("0x12"), 0o600)
 		}, ErrDelegation},
 		"delegation by another": {func(s *ProxyStore, p Proxy) error {
-			return os.WriteFile(file(s.Keys, p, ".sig"), fmt.Appendf(nil, "%#x", p.secret.Sign(s.delegationRoot(p.Consensus, p.Key))), 0o600)
+			return os.WriteFile(file(s.Keys, p, ".sig"), fmt.Appendf(nil, "%#x", p.secret.Sign(s.delegation(p.Consensus, p.Key).Root())), 0o600)
 		}, ErrDelegation},
 		"other validator": {func(s *ProxyStore, _ Proxy) error {
 			return errors.Join(os.Rename(filepath.Join(s.Keys, key1), filepath.Join(s.Keys, key2)), os.Rename(filepath.Join(s.Secrets, key1), filepath.Join(s.Secrets, key2)))
@@ -150,8 +150,8 @@ func TestLoadProxies_Refuses(t *testing.T) {
 // liar is a holder that signs with another key.
 type liar struct{ secret *bls.SecretKey }
 
-func (l liar) Sign(_ context.Context, _ commitments.Key, root phase0.Root) ([]byte, error) {
-	sig := l.secret.Sign(root)
+func (l liar) Sign(_ context.Context, _ commitments.Key, m commitments.Message) ([]byte, error) {
+	sig := l.secret.Sign(m.Root())
 	return sig[:], nil
 }
 
