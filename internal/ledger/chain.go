@@ -159,6 +159,9 @@ type Summary struct {
 	Head               [32]byte    // hash of the last record
 }
 
+// end is the head of what was verified.
+func (s Summary) end() head { return head{s.Records, s.Entries, s.Head} }
+
 func (m meta) summary() Summary {
 	s := Summary{Network: m.Network, Instance: hex.EncodeToString(m.Instance)}
 	copy(s.GenesisForkVersion[:], m.ForkVersion)

@@ -1,6 +1,6 @@
 // Package ledger is the one durable store: everything we promised, signed and
 // judged, in one append-only hash chain. It is the only package that imports
-// the database. It promises that nothing is answered or shown that is not on
+// a database. It promises that nothing is answered or shown that is not on
 // disk, and that one resource never gets two roots. It never signs, never
 // creates a ledger by itself, and after one disk error never writes again.
 package ledger
@@ -105,7 +105,7 @@ type Receipt struct {
 
 // Ledger is the book. Its methods may be called from any goroutine.
 type Ledger struct {
-	store   *store
+	engine  engine
 	queue   chan *request
 	closing chan struct{}
 	once    sync.Once // closes closing
@@ -113,6 +113,7 @@ type Ledger struct {
 	closed  error // of Close, before done is closed
 
 	next *book // owned by the writer: ahead of the disk by the batch under way
+	at   head  // owned by the writer: the end of what is known to be durable
 
 	mu   sync.RWMutex // held for map operations only, never across I/O
 	book *book        // what is durable; guarded by mu
@@ -194,7 +195,22 @@ func (l *Ledger) Find(requestHash phase0.Hash32) (commitments.Promise, commitmen
 	if ok || !swept || l.Poisoned() != nil {
 		return p, id, ok
 	}
-	return l.store.find(requestHash, limit)
+	_ = l.engine.view(func(t index) (err error) {
+		p, id, ok, err = promiseOf(t, requestHash, limit)
+		return err
+	})
+	return p, id, ok
+}
+
+// Records shows every record of an open ledger, in order, checking the chain.
+// It reads a snapshot; show must not call this ledger, and should be quick: the
+// writer may have to wait for it. Faults: ErrPoisoned, ErrBroken, show's.
+func (l *Ledger) Records(show func(Record) error) error {
+	if err := l.Poisoned(); err != nil {
+		return ErrPoisoned.Wrap(err)
+	}
+	_, err := l.engine.walk(func(_ index, r Record) error { return show(r) })
+	return err
 }
 
 // Len returns how many entries are on disk.

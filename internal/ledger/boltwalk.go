@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/attestantio/go-eth2-client/spec/phase0"
 	bolt "go.etcd.io/bbolt"
-
-	"sidecar/commitments"
 )
 
 // Verify checks a ledger that no process has open: the chain, and every index
@@ -21,63 +18,40 @@ func Walk(path string, show func(Record) error) (sum Summary, err error) {
 	if err != nil {
 		return sum, err
 	}
+	sum, err = s.walk(func(_ index, r Record) error {
+		if show == nil {
+			return nil
+		}
+		return show(r)
+	})
+	if isPanic(err) {
+		s.wedge()
+	}
+	if closed := s.close(); closed != nil {
+		err = errors.Join(err, closed)
+	}
+	return sum, err
+}
+
+// walk checks the whole ledger in one transaction and shows each record.
+func (s *store) walk(show func(index, Record) error) (sum Summary, err error) {
 	var shown error
 	err = guarded(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
 			if err := s.whole(tx); err != nil {
 				return err
 			}
-			sum, err = walk(tx, func(_ *buckets, r Record) error {
-				if show != nil {
-					shown = show(r)
-				}
+			sum, err = walk(tx, func(t *buckets, r Record) error {
+				shown = show(t, r)
 				return shown
 			})
 			return err
 		})
 	})
-	s.wedged = isPanic(err)
-	err = errors.Join(err, s.close())
 	if shown != nil {
 		return sum, shown
 	}
 	return sum, named(err)
-}
-
-// Records shows every record of an open ledger, in order, checking the chain.
-// It reads a snapshot; show must not call this ledger, and should be quick: the
-// writer waits for it when the file outgrows its map. Faults: ErrPoisoned, ErrBroken, show's.
-func (l *Ledger) Records(show func(Record) error) error {
-	if err := l.Poisoned(); err != nil {
-		return ErrPoisoned.Wrap(err)
-	}
-	var shown error
-	err := guarded(func() error {
-		return l.store.db.View(func(tx *bolt.Tx) error {
-			_, err := walk(tx, func(_ *buckets, r Record) error {
-				shown = show(r)
-				return shown
-			})
-			return err
-		})
-	})
-	if shown != nil {
-		return shown
-	}
-	return named(err)
-}
-
-// named gives an unnamed error of a walk its fault.
-func named(err error) error {
-	if err == nil || errors.Is(err, ErrNewer) {
-		return err
-	}
-	return ErrBroken.Wrap(err)
-}
-
-func isPanic(err error) bool {
-	var p errPanic
-	return errors.As(err, &p)
 }
 
 // walk checks the whole ledger in a transaction and shows each record.
@@ -86,7 +60,7 @@ func walk(tx *bolt.Tx, show func(*buckets, Record) error) (sum Summary, err erro
 	if err != nil {
 		return sum, err
 	}
-	m, err := t.readMeta()
+	m, err := parseMeta(t.meta.Get(keyMeta))
 	if err != nil {
 		return sum, err
 	}
@@ -127,8 +101,8 @@ type indexed struct{ seals, resources, requests uint64 }
 
 // check compares the index entries of one record.
 func (n *indexed) check(t *buckets, r Record) error {
-	at, ok := t.spot(r.Seq)
-	if !ok {
+	at, _ := t.spot(r.Seq)
+	if at == (spot{}) {
 		return errors.New("not indexed by its entry")
 	}
 	if r.Entry == nil {
@@ -177,85 +151,5 @@ func (n *indexed) compare(t *buckets, entries uint64) error {
 		count(t.resources) != n.resources || count(t.requests) != n.requests {
 		return errors.New("an index holds more than the records")
 	}
-	return nil
-}
-
-// open opens, verifies and replays a ledger, and starts its writer.
-func open(path, network string, version phase0.Version, commit func(*bolt.Tx) error) (*Ledger, error) {
-	s, err := openStore(path, false, commit)
-	if err != nil {
-		return nil, err
-	}
-	var b *book
-	var sum Summary
-	err = guarded(func() error {
-		// What a crashed process wrote may be in the page cache only. Nothing may
-		// be answered from it before it is on disk.
-		if err := s.db.Sync(); err != nil {
-			return err
-		}
-		return s.db.View(func(tx *bolt.Tx) (err error) {
-			b, sum, err = replay(tx)
-			return err
-		})
-	})
-	s.wedged = isPanic(err)
-	err = named(err)
-	if err == nil && (sum.Network != network || sum.GenesisForkVersion != version) {
-		err = ErrChain.With("ledger of %q (genesis fork version %#x)", sum.Network, sum.GenesisForkVersion)
-	}
-	if err != nil {
-		_ = s.close()
-		return nil, err
-	}
-	l := &Ledger{
-		store: s, next: b, book: b.clone(),
-		queue: make(chan *request), closing: make(chan struct{}), done: make(chan struct{}),
-	}
-	go l.run() // until Close, which waits for it
-	return l, nil
-}
-
-// replay builds the book from the chain by the functions the writer uses.
-func replay(tx *bolt.Tx) (*book, Summary, error) {
-	b := newBook()
-	sum, err := walk(tx, func(t *buckets, r Record) error {
-		id := r.Page
-		var entry *Entry
-		if r.Entry == nil {
-			stored, _, err := t.receipt(r.Seq, 0)
-			if err != nil {
-				return err
-			}
-			id, entry = stored.Page, &stored.Entry
-		}
-		if err := b.recall(t, id, r.Number); err != nil {
-			return err
-		}
-		if r.Entry != nil {
-			b.set(withEntry(b.latest(id), r.Seq, r.Entry))
-			b.seq = r.Seq
-		} else {
-			b.set(withSeal(b.latest(id), r.Seq, entry, r.Seal, true)) // nobody else has this page yet
-		}
-		b.records = r.Number
-		for _, id := range b.sweep() {
-			b.drop(id)
-		}
-		return nil
-	})
-	return b, sum, err
-}
-
-// recall brings a page that was swept back into memory, from the records before limit.
-func (b *book) recall(t *buckets, id commitments.PageID, limit uint64) error {
-	if id.Slot >= b.floor || b.pages[id] != nil {
-		return nil
-	}
-	p, err := t.page(id, limit)
-	if err != nil || p == nil {
-		return err
-	}
-	b.set(p)
 	return nil
 }

@@ -1,0 +1,230 @@
+package ledger
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"sidecar/commitments"
+)
+
+// flush makes one batch durable with one transaction, and then answers it.
+// A crash before the commit: nobody was answered, nothing is signed. A crash
+// after it: the entries stand and count as promised, though nobody was told.
+func (l *Ledger) flush(batch []*request) {
+	err := l.Poisoned()
+	if err == nil {
+		err = guarded(func() error { return l.write(batch) })
+		if err != nil {
+			// The disk may or may not hold the batch. Only a restart can tell.
+			if isPanic(err) {
+				l.engine.wedge()
+			}
+			l.poison.Store(&err)
+			l.meter().poisoned()
+		}
+	}
+	for _, r := range batch {
+		if err != nil {
+			r.result, r.err = Receipt{}, ErrPoisoned.Wrap(err)
+		}
+		close(r.done)
+	}
+}
+
+func (l *Ledger) write(batch []*request) error {
+	started := l.meter().start()
+	t, err := l.engine.begin()
+	if err != nil {
+		return err
+	}
+	if t.end() != l.at {
+		return errors.Join(errors.New("somebody else wrote into the ledger"), t.rollback())
+	}
+	w := &writing{batch: t, next: l.next, touched: map[commitments.PageID]bool{}, copied: map[commitments.PageID]bool{}}
+	// Seals first: they copy the promises of their page, once per batch, before
+	// any decide has seen them.
+	for _, r := range batch {
+		if r.decide == nil {
+			err = errors.Join(err, w.seal(r))
+		}
+	}
+	for _, r := range batch {
+		if r.decide != nil && err == nil {
+			err = w.append(r)
+		}
+	}
+	if err != nil {
+		return errors.Join(err, t.rollback())
+	}
+	end := t.end()
+	if end == l.at {
+		return t.rollback() // nothing new: the answers are on disk already
+	}
+	if err := t.commit(); err != nil {
+		return err
+	}
+	l.meter().committed(started, end.Records-l.at.Records)
+	l.at = end
+	l.publish(w.touched)
+	return nil
+}
+
+// publish shows a durable batch to the readers.
+func (l *Ledger) publish(touched map[commitments.PageID]bool) {
+	old := l.next.sweep()
+	for _, id := range old {
+		l.next.drop(id)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id := range touched {
+		if p := l.next.pages[id]; p != nil {
+			l.book.set(p)
+		}
+	}
+	for _, id := range old {
+		l.book.drop(id)
+	}
+	l.book.seq, l.book.records = l.at.Entries, l.at.Records
+}
+
+// writing is one batch under way. Its errors are the disk's and poison the
+// ledger; those of a request go into the request.
+type writing struct {
+	batch
+	next    *book
+	touched map[commitments.PageID]bool
+	copied  map[commitments.PageID]bool // whose promises nobody else has seen
+}
+
+// append decides, and links the entry to the chain.
+func (w *writing) append(r *request) error {
+	if r.err = r.ctx.Err(); r.err != nil {
+		return nil
+	}
+	if err := w.recall(r.id); err != nil {
+		return err
+	}
+	var e Entry
+	if e, r.err = decided(r.decide, w.next.view(r.id)); r.err != nil {
+		return nil
+	}
+	if r.err = e.check(); r.err != nil {
+		return nil
+	}
+	if held, err := w.repeat(r, &e); held || err != nil {
+		return err
+	}
+	if e.Kind == KindCommitment && w.next.latest(r.id).Closed {
+		r.err = ErrPageClosed.With("slot %d", r.id.Slot)
+		return nil
+	}
+	seq := w.end().Entries + 1
+	body, err := encodeEntry(seq, r.id, e)
+	if err != nil {
+		r.err = err
+		return nil
+	}
+	// What goes into memory is what a replay would read: nobody else's slices,
+	// and nothing that the disk format does not hold.
+	if _, _, e, r.err = decodeEntry(body); r.err != nil {
+		r.err = ErrEntry.Wrap(r.err)
+		return nil
+	}
+	if err := w.putEntry(r.id, &e, body); err != nil {
+		return err
+	}
+	w.next.set(withEntry(w.next.latest(r.id), seq, &e))
+	w.next.seq, w.next.records = seq, w.end().Records
+	w.touched[r.id] = true
+	r.result = Receipt{Seq: seq, Page: r.id, Entry: e}
+	return nil
+}
+
+// repeat answers a request of which a resource is taken, and says whether it did.
+// Every taken one must be held by the same thing: an entry that repeats one
+// promise and contradicts another is a contradiction.
+func (w *writing) repeat(r *request, e *Entry) (held bool, err error) {
+	for _, name := range e.Resources {
+		seq, err := w.holder(name)
+		if err != nil {
+			return false, err
+		}
+		if seq == 0 {
+			continue
+		}
+		stored, _, err := w.receipt(seq, w.end().Records+1)
+		if err != nil {
+			return false, err
+		}
+		if s := &stored.Entry; s.Root != e.Root || s.Key != e.Key || s.Kind != e.Kind {
+			r.result, r.err = Receipt{}, ErrSlashable.With("%s was taken for another root by entry %d", name, stored.Seq)
+			return true, nil
+		}
+		r.result, held = stored, true
+	}
+	return held, nil
+}
+
+// seal links a signature to the chain.
+func (w *writing) seal(r *request) error {
+	if len(r.signature) == 0 || len(r.signature) > maxSignature {
+		r.err = ErrEntry.With("signature of %d bytes", len(r.signature))
+		return nil
+	}
+	if at, err := w.spot(r.receipt.Seq); err != nil || at.record == 0 {
+		r.err = ErrEntry.With("no entry %d to seal", r.receipt.Seq)
+		return err
+	}
+	stored, at, err := w.receipt(r.receipt.Seq, w.end().Records+1)
+	if err != nil {
+		return err
+	}
+	e := &stored.Entry
+	switch {
+	case !e.Kind.Signed() || e.Root != r.receipt.Entry.Root || e.Key != r.receipt.Entry.Key:
+		r.err = ErrEntry.With("entry %d is not the receipt's", stored.Seq)
+	case len(r.signature) != e.Key.SignatureLength():
+		r.err = ErrEntry.With("signature of %d bytes", len(r.signature))
+	case bytes.Equal(stored.Signature, r.signature): // sealed before
+	case len(stored.Signature) > 0:
+		r.err = ErrSlashable.With("entry %d has another signature", stored.Seq)
+	default:
+		return w.putNewSeal(stored, at, bytes.Clone(r.signature))
+	}
+	return nil
+}
+
+func (w *writing) putNewSeal(stored Receipt, at spot, signature []byte) error {
+	body, err := encodeBody(sealBody{stored.Seq, signature})
+	if err != nil {
+		return err
+	}
+	if err := w.recall(stored.Page); err != nil {
+		return err
+	}
+	if err := w.putSeal(stored.Seq, at, body); err != nil {
+		return err
+	}
+	w.next.set(withSeal(w.next.latest(stored.Page), stored.Seq, &stored.Entry, signature, w.copied[stored.Page]))
+	w.copied[stored.Page] = w.copied[stored.Page] || stored.Entry.Kind == KindCommitment
+	w.next.records = w.end().Records
+	w.touched[stored.Page] = true
+	return nil
+}
+
+func (w *writing) recall(id commitments.PageID) error {
+	return w.next.recall(w.batch, id, w.end().Records+1)
+}
+
+// decided runs decide; its panic is the caller's error, not ours.
+func decided(decide func(commitments.View) (Entry, error), v commitments.View) (e Entry, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			e, err = Entry{}, fmt.Errorf("decide panicked: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return decide(v)
+}
