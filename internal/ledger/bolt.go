@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -82,14 +81,8 @@ func create(path, network string, version phase0.Version, do steps) (err error) 
 }
 
 func initialise(path, network string, version phase0.Version, do steps) error {
-	m := meta{Schema: schema, Network: network, ForkVersion: version[:], Instance: make([]byte, 16)}
-	_, _ = rand.Read(m.Instance) // never fails [crypto/rand]
-	body, err := encodeBody(m)
+	body, first, err := newMeta(network, version)
 	if err != nil {
-		return err
-	}
-	first := head{}
-	if first.Hash, err = m.hash(); err != nil {
 		return err
 	}
 	db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: lockWait, FreelistType: bolt.FreelistMapType})

@@ -27,6 +27,9 @@ var (
 	ErrNewer      = fault.Define("ledger_schema_newer", fault.Unavailable, "A newer sidecar wrote this ledger; this one cannot read it.")
 	ErrLocked     = fault.Define("ledger_locked", fault.Conflict, "Another process has this ledger open.")
 	ErrExists     = fault.Define("ledger_exists", fault.Conflict, "There is a ledger at this path already.")
+	ErrLease      = fault.Define("ledger_lease_held", fault.Unavailable, "Another sidecar holds the lease of the shared ledger; this one stands by and signs nothing.")
+	ErrDatabase   = fault.Define("ledger_unreachable", fault.Unavailable, "The database of the shared ledger does not answer; nothing is signed until it does.")
+	ErrLossy      = fault.Define("ledger_not_durable", fault.Unavailable, "The database server may lose what it committed: fsync, full_page_writes or synchronous_commit is off.")
 	ErrChain      = fault.Define("ledger_other_chain", fault.Conflict, "The ledger belongs to another network.")
 	ErrEntry      = fault.Define("ledger_entry_invalid", fault.Internal, "A part of the sidecar tried to write an entry that makes no sense.")
 )
@@ -114,6 +117,7 @@ type Ledger struct {
 
 	next *book // owned by the writer: ahead of the disk by the batch under way
 	at   head  // owned by the writer: the end of what is known to be durable
+	torn bool  // owned by the writer: next may hold what book does not
 
 	mu   sync.RWMutex // held for map operations only, never across I/O
 	book *book        // what is durable; guarded by mu

@@ -12,6 +12,7 @@ type Metrics struct {
 	commit  *metrics.Histogram
 	records *metrics.Histogram
 	healthy *metrics.Gauge
+	leading *metrics.Gauge
 }
 
 // NewMetrics registers the ledger's metrics.
@@ -26,7 +27,10 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512},
 		}),
 		healthy: r.Gauge(metrics.Opts{
-			Name: "sidecar_ledger_healthy", Help: "1 while the ledger can write; 0 after a disk error, until a restart.",
+			Name: "sidecar_ledger_healthy", Help: "1 while the ledger can write; 0 after a disk error or a broken chain, until a restart.",
+		}),
+		leading: r.Gauge(metrics.Opts{
+			Name: "sidecar_ledger_leads", Help: "1 while this sidecar may write: it holds the lease of a shared ledger, or has one of its own.",
 		}),
 	}
 	return m
@@ -41,6 +45,7 @@ func (l *Ledger) Measure(m *Metrics, clock *chain.Clock) {
 		m.healthy.Set(1)
 	}
 	l.metrics.Store(&meter{m, clock})
+	l.meter().leads(l.Standing().Leads)
 }
 
 // meter is metrics with the clock they need. A nil *meter works.
@@ -68,5 +73,17 @@ func (m *meter) committed(started time.Time, records uint64) {
 func (m *meter) poisoned() {
 	if m != nil {
 		m.healthy.Set(0)
+		m.leading.Set(0)
+	}
+}
+
+func (m *meter) leads(yes bool) {
+	if m == nil {
+		return
+	}
+	if yes {
+		m.leading.Set(1)
+	} else {
+		m.leading.Set(0)
 	}
 }
