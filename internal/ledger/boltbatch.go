@@ -12,7 +12,7 @@ import (
 )
 
 // begin starts the transaction of one batch.
-func (s *store) begin([]string, []uint64) (batch, error) {
+func (s *store) begin() (batch, error) {
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return nil, fmt.Errorf("begin: %w", err)

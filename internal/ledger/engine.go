@@ -16,9 +16,8 @@ import (
 // An error of an engine poisons the ledger, unless it is an asideError.
 type engine interface {
 	// begin starts the one transaction of a batch. Only the writer calls it, and
-	// ends each by commit or rollback before it begins another. The batch will
-	// probably look up these resources and entries.
-	begin(resources []string, seqs []uint64) (batch, error)
+	// ends each by commit or rollback before it begins another.
+	begin() (batch, error)
 	// view runs do on a snapshot of what is durable. Any goroutine may call it.
 	view(do func(index) error) error
 	// walk checks the chain and every index against it, on a snapshot, and shows

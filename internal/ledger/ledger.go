@@ -142,7 +142,8 @@ func Open(path string, network string, genesisForkVersion phase0.Version) (*Ledg
 // Append shows the present view to decide under the ledger's one lock, and makes
 // the entry decide returns durable before it returns itself. decide must be pure
 // and quick: no I/O, no module, no call of this ledger. An error from decide
-// writes nothing. The view's Seq is the position of the last entry: this one
+// writes nothing, and decide is not asked again; it may be asked twice if it
+// returned an entry. The view's Seq is the position of the last entry: this one
 // becomes Seq+1.
 //
 // If ctx ends first its error is returned, and the entry may still become

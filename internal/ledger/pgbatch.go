@@ -30,9 +30,8 @@ type pgBatch struct {
 	answerSeqs         []int64
 }
 
-// begin opens the transaction behind the lease's fence, and fetches what the
-// batch will look up, in one journey.
-func (p *postgres) begin(resources []string, seqs []uint64) (batch, error) {
+// begin opens the transaction behind the lease's fence.
+func (p *postgres) begin() (batch, error) {
 	p.expire()
 	if p.token == 0 {
 		return nil, p.idle()
@@ -42,74 +41,72 @@ func (p *postgres) begin(resources []string, seqs []uint64) (batch, error) {
 		p.trouble(err)
 		return nil, err
 	}
-	names := make([][]byte, len(resources))
 	t := &pgBatch{pgIndex: newPgIndex(conn, p.timeout()), p: p, asked: p.Clock.Now()}
-	for i, name := range resources {
-		names[i], t.holders[name] = []byte(name), 0
-	}
-	for _, seq := range seqs {
-		t.stored[seq] = pgEntry{}
-	}
-	held, err := t.open(names, seqs)
+	held, err := t.open()
 	if err != nil {
 		err = p.cut(err)
 		p.trouble(err)
 		return nil, err
 	}
 	if !held {
-		_ = p.cut(nil)
+		err := p.cut(nil)
 		p.follow(leaseHolder{})
-		return nil, aside(ErrLease.With("another sidecar took it"))
+		return nil, errors.Join(err, aside(ErrLease.With("another sidecar took it")))
 	}
 	return t, nil
 }
 
 // open says whether the lease was ours when the transaction began; from then on
 // it cannot change hands before the transaction ends.
-func (t *pgBatch) open(names [][]byte, seqs []uint64) (held bool, err error) {
+func (t *pgBatch) open() (held bool, err error) {
 	ctx, cancel := t.deadline()
 	defer cancel()
 	var b pgx.Batch
 	b.Queue(pgBegin)
 	b.Queue(pgFence, t.p.token, t.p.leaseMicros())
 	b.Queue(pgHead)
-	if len(names) > 0 {
-		b.Queue(pgHolders, names)
-		b.Queue(pgByName, names)
-	}
-	if len(seqs) > 0 {
-		b.Queue(pgBySeq, asBigints(seqs))
-	}
 	results := t.conn.SendBatch(ctx, &b)
 	err = func() error {
 		if _, err := results.Exec(); err != nil {
 			return err
 		}
-		var token int64
+		var token, records, entries int64
+		var hash []byte
 		if err := results.QueryRow().Scan(&token); errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		} else if err != nil {
 			return err
 		}
-		held = true
-		return t.readAhead(results, len(names) > 0, len(seqs) > 0)
+		if err := results.QueryRow().Scan(&records, &entries, &hash); err != nil {
+			return err
+		}
+		t.head, err = pgParseHead(records, entries, hash)
+		t.before, held = t.head, true
+		return err
 	}()
 	return held, errors.Join(err, results.Close())
 }
 
-// readAhead takes in the head and what was fetched with it.
-func (t *pgBatch) readAhead(results pgx.BatchResults, names, seqs bool) error {
-	var records, entries int64
-	var hash []byte
-	if err := results.QueryRow().Scan(&records, &entries, &hash); err != nil {
-		return err
+// fetch looks up resources, their holders and other entries in one journey.
+func (t *pgBatch) fetch(resources []string, seqs []uint64) error {
+	if len(resources)+len(seqs) == 0 {
+		return nil
 	}
-	var err error
-	if t.head, err = pgParseHead(records, entries, hash); err != nil {
-		return err
+	names := make([][]byte, len(resources))
+	for i, name := range resources {
+		names[i], t.holders[name] = []byte(name), 0
 	}
-	t.before = t.head
-	if names {
+	for _, seq := range seqs {
+		t.stored[seq] = pgEntry{}
+	}
+	ctx, cancel := t.deadline()
+	defer cancel()
+	var b pgx.Batch
+	b.Queue(pgHolders, names)
+	b.Queue(pgByName, names)
+	b.Queue(pgBySeq, asBigints(seqs))
+	results := t.conn.SendBatch(ctx, &b)
+	err := func() error {
 		rows, err := results.Query()
 		if err != nil {
 			return err
@@ -117,23 +114,17 @@ func (t *pgBatch) readAhead(results pgx.BatchResults, names, seqs bool) error {
 		if err := t.keepHolders(rows); err != nil {
 			return err
 		}
-		if rows, err = results.Query(); err != nil {
-			return err
+		for range 2 {
+			if rows, err = results.Query(); err != nil {
+				return err
+			}
+			if _, err = t.keepStored(rows); err != nil {
+				return err
+			}
 		}
-		if _, err := t.keepStored(rows); err != nil {
-			return err
-		}
-	}
-	if seqs {
-		rows, err := results.Query()
-		if err != nil {
-			return err
-		}
-		if _, err := t.keepStored(rows); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	}()
+	return pgIll(errors.Join(err, results.Close()))
 }
 
 func (t *pgBatch) end() head { return t.head }
@@ -218,7 +209,7 @@ func (t *pgBatch) rollback() error {
 	ctx, cancel := context.WithTimeout(context.Background(), t.limit)
 	defer cancel()
 	if _, err := t.conn.Exec(ctx, "rollback"); err != nil {
-		return t.p.cut(err)
+		_ = t.p.cut(err) // why the batch failed matters more
 	}
 	return nil
 }

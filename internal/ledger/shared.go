@@ -131,17 +131,26 @@ func (l *Ledger) follow(s shared, h head) error {
 	return nil
 }
 
-// lookups says what a batch will look up, as far as it shows before it is
-// decided: an engine that is far away fetches it at once. decide is pure, so
-// asking it twice does no harm, and a wrong guess costs only time.
-func (l *Ledger) lookups(batch []*request) (resources []string, seqs []uint64) {
-	if _, ok := l.engine.(shared); !ok {
-		return nil, nil
-	}
+// fetcher is a batch that is far from its database: what it will look up it
+// fetches at once. A wrong guess costs only time.
+type fetcher interface {
+	fetch(resources []string, seqs []uint64) error
+}
+
+// lookups says what a batch will look up, by asking each request to decide on the
+// view that the batch begins with. A refusal stands, as if the request had come
+// first; an entry does not: the request is asked again in its turn.
+func (w *writing) lookups(batch []*request) (resources []string, seqs []uint64) {
 	for _, r := range batch {
 		if r.decide == nil {
 			seqs = append(seqs, r.receipt.Seq)
-		} else if e, err := decided(r.decide, l.next.view(r.id)); err == nil && e.check() == nil {
+			continue
+		}
+		if r.id.Slot < w.next.floor && w.next.pages[r.id] == nil {
+			continue // its page may have to be recalled first
+		}
+		var e Entry
+		if e, r.err = decided(r.decide, w.next.view(r.id)); r.err == nil && e.check() == nil {
 			resources = append(resources, e.Resources...)
 		}
 	}

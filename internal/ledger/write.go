@@ -29,17 +29,20 @@ func (l *Ledger) flush(batch []*request) {
 
 func (l *Ledger) write(batch []*request) error {
 	started := l.meter().start()
-	t, err := l.begin(batch)
+	t, err := l.begin()
 	if err != nil {
 		return err
 	}
 	l.torn = true
 	w := &writing{batch: t, next: l.next, touched: map[commitments.PageID]bool{}, copied: map[commitments.PageID]bool{}}
+	if f, ok := t.(fetcher); ok && len(batch) > 1 {
+		err = f.fetch(w.lookups(batch))
+	}
 	// Seals first: they copy the promises of their page, once per batch, before
 	// any decide has seen them.
 	for _, r := range batch {
-		if r.decide == nil {
-			err = errors.Join(err, w.seal(r))
+		if r.decide == nil && err == nil {
+			err = w.seal(r)
 		}
 	}
 	for _, r := range batch {
@@ -65,8 +68,8 @@ func (l *Ledger) write(batch []*request) error {
 }
 
 // begin begins a transaction in which memory and the records agree.
-func (l *Ledger) begin(requests []*request) (batch, error) {
-	t, err := l.engine.begin(l.lookups(requests))
+func (l *Ledger) begin() (batch, error) {
+	t, err := l.engine.begin()
 	if err != nil || t.end() == l.at {
 		return t, err
 	}
@@ -112,6 +115,9 @@ type writing struct {
 
 // append decides, and links the entry to the chain.
 func (w *writing) append(r *request) error {
+	if r.err != nil {
+		return nil // it refused already, when it was asked for its lookups
+	}
 	if r.err = r.ctx.Err(); r.err != nil {
 		return nil
 	}
