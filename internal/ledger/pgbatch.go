@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -84,7 +85,7 @@ func (t *pgBatch) open() (held bool, err error) {
 		t.before, held = t.head, true
 		return err
 	}()
-	return held, errors.Join(err, results.Close())
+	return held, cmp.Or(err, closeResults(results))
 }
 
 // fetch looks up resources, their holders and other entries in one journey.
@@ -124,7 +125,7 @@ func (t *pgBatch) fetch(resources []string, seqs []uint64) error {
 		}
 		return nil
 	}()
-	return pgIll(errors.Join(err, results.Close()))
+	return pgIll(cmp.Or(err, closeResults(results)))
 }
 
 func (t *pgBatch) end() head { return t.head }
@@ -194,7 +195,7 @@ func (t *pgBatch) commit() error {
 		}
 		return err
 	}()
-	if err = errors.Join(err, results.Close()); err != nil {
+	if err = cmp.Or(err, closeResults(results)); err != nil {
 		err = t.p.cut(err)
 		t.p.trouble(err)
 		return err

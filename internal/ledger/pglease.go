@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -57,7 +58,7 @@ func (p *postgres) hold() (h head, token int64, holder leaseHolder, err error) {
 	if err == nil {
 		err = results.QueryRow().Scan(&records, &entries, &hash, &holder.token, &holder.name)
 	}
-	if err = errors.Join(err, results.Close()); err != nil {
+	if err = cmp.Or(err, closeResults(results)); err != nil {
 		return h, 0, holder, p.cut(err)
 	}
 	h, err = pgParseHead(records, entries, hash)
@@ -143,12 +144,14 @@ func (p *postgres) idle() error {
 // cut sorts an error of the writer's connection and leaves no transaction open
 // on it: what cannot be rolled back is closed.
 func (p *postgres) cut(err error) error {
-	if conn := p.writer.conn; conn != nil && (conn.IsClosed() || conn.PgConn().TxStatus() != 'I') {
-		ctx, cancel := context.WithTimeout(context.Background(), p.timeout())
-		defer cancel()
-		if _, failed := conn.Exec(ctx, "rollback"); failed != nil {
-			_ = p.writer.close(p.timeout())
-		}
+	conn := p.writer.conn
+	if conn == nil || !conn.IsClosed() && !conn.PgConn().IsBusy() && conn.PgConn().TxStatus() == 'I' {
+		return pgIll(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), p.timeout())
+	defer cancel()
+	if _, failed := conn.Exec(ctx, "rollback"); failed != nil {
+		_ = p.writer.close(p.timeout())
 	}
 	return pgIll(err)
 }

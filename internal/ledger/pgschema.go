@@ -54,10 +54,10 @@ const (
 update ledger_lease set
 	token = case when token = $1 and expires_at > clock_timestamp() then token else token + 1 end,
 	holder = $2, expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond'
-where (token = $1 and expires_at > clock_timestamp()) or expires_at <= clock_timestamp()
+where one and ((token = $1 and expires_at > clock_timestamp()) or expires_at <= clock_timestamp())
 returning token`
 
-	pgLook = `select h.records, h.entries, h.hash, l.token, l.holder from ledger_head h, ledger_lease l`
+	pgLook = `select h.records, h.entries, h.hash, l.token, l.holder from ledger_head h, ledger_lease l where h.one and l.one`
 
 	pgBegin = `begin isolation level serializable`
 
@@ -65,11 +65,11 @@ returning token`
 	// until the commit, so that the lease cannot change hands in between.
 	pgFence = `
 update ledger_lease set expires_at = clock_timestamp() + $2::bigint * interval '1 microsecond'
-where token = $1 and expires_at > clock_timestamp() returning token`
+where one and token = $1 and expires_at > clock_timestamp() returning token`
 
-	pgHead = `select records, entries, hash from ledger_head`
+	pgHead = `select records, entries, hash from ledger_head where one`
 
-	pgRelease = `update ledger_lease set expires_at = '-infinity' where token = $1`
+	pgRelease = `update ledger_lease set expires_at = '-infinity' where one and token = $1`
 )
 
 // What finds records.
@@ -98,5 +98,5 @@ const (
 	pgPutSeals     = `insert into ledger_seals (seq, record) select * from unnest($1::bigint[], $2::bigint[])`
 	pgPutResources = `insert into ledger_resources (name, seq) select * from unnest($1::bytea[], $2::bigint[])`
 	pgPutRequests  = `insert into ledger_requests (hash, seq) select * from unnest($1::bytea[], $2::bigint[]) on conflict (hash) do nothing`
-	pgPutHead      = `update ledger_head set records = $1, entries = $2, hash = $3 where records = $4 and hash = $5`
+	pgPutHead      = `update ledger_head set records = $1, entries = $2, hash = $3 where one and records = $4 and hash = $5`
 )

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,6 +84,7 @@ func (c *PostgresConfig) connect(limit time.Duration, indexed bool) (*pgx.Conn, 
 		// were small must not outlive that.
 		config.RuntimeParams["enable_seqscan"] = "off"
 	}
+	config.RuntimeParams["jit"] = "off" // compiling takes longer than any of these statements
 	ctx, cancel := context.WithTimeout(context.Background(), config.ConnectTimeout)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, config)
@@ -211,4 +213,10 @@ func plain(err error, password string) string {
 		text = strings.ReplaceAll(text, password, "***")
 	}
 	return strings.Join(strings.Fields(text), " ")
+}
+
+// closeResults closes the results of a pipeline. Where the rows of the last query
+// failed, pgx 5.7.5 leaves the pipeline open at the first call.
+func closeResults(r pgx.BatchResults) error {
+	return cmp.Or(r.Close(), r.Close())
 }
