@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,9 @@ import (
 func TestModel_Resources(t *testing.T) { forEngines(t, testModel_Resources) }
 
 func testModel_Resources(t *testing.T, e engineCase) {
+	if e.name != "bbolt" {
+		fewer(t, "20")
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		path := e.create(t)
 		l, err := e.open(path, "holesky", holesky)
@@ -77,6 +81,16 @@ func testModel_Resources(t *testing.T, e engineCase) {
 			model[resource] = r
 		}
 	})
+}
+
+// fewer makes rapid check less often, where every check is slow.
+func fewer(t *testing.T, checks string) {
+	t.Helper()
+	before := flag.Lookup("rapid.checks").Value.String()
+	if err := flag.Set("rapid.checks", checks); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = flag.Set("rapid.checks", before) })
 }
 
 func TestAppend_ConcurrentConflictsHaveOneWinner(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 )
 
 // pgChunk is how many records are read at once.
-const pgChunk = 1024
+const pgChunk = 256
 
 // pgIndex finds records on one connection, and remembers what it found.
 type pgIndex struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -254,9 +253,7 @@ func TestPostgres_SecretsStay(t *testing.T) {
 		"unknown setting":  testDSN(t) + " password=" + secret + " no_such_setting=1",
 	} {
 		path := filepath.Join(t.TempDir(), "dsn")
-		if err := os.WriteFile(path, []byte(dsn), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		writeFile(t, path, dsn)
 		c := pgConfig(path)
 		_, opened := OpenPostgres(c)
 		for call, err := range map[string]error{"open": opened, "create": CreatePostgres(c)} {

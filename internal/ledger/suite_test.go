@@ -81,10 +81,15 @@ func emptySchema(t cleaner, dsn string) (where string) {
 	}
 	t.Cleanup(func() { _ = trySQL(dsn, "drop schema "+name+" cascade") })
 	where = filepath.Join(tempDir(t), "dsn")
-	if err := os.WriteFile(where, []byte(searchPath(dsn, name)+"\n"), 0o600); err != nil {
+	writeFile(t, where, searchPath(dsn, name)+"\n")
+	return where
+}
+
+func writeFile(t cleaner, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return where
 }
 
 // pgConfig opens the ledger that a file names.
