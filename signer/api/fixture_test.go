@@ -204,7 +204,7 @@ func (h *house) modules() []Module {
 // newHouse serves Hoodi. adjust may change modules and configuration.
 func newHouse(t testing.TB, adjust func(h *house, modules []Module, c *Config)) *house {
 	t.Helper()
-	h := &house{log: &lines{}, path: filepath.Join(t.TempDir(), "ledger.db"), registry: metrics.NewRegistry()}
+	h := &house{log: &lines{}, path: filepath.Join(t.TempDir(), "ledger.db")}
 	h.keys = &registry{bls: map[phase0.BLSPubKey]*bls.SecretKey{}, ecdsa: map[commitments.Key]*ecdsa.SecretKey{}, spec: hoodi(t)}
 	// The two keys of Commit-Boost's keystores. [Commit-Boost: test vectors B]
 	for i, secret := range []string{"0x10942624b86262d6c92bf37e21086f469d0c4b635e5f4bd229f49ac10ba6f7d1", "0x0501e85d5bc2e95f70efda47409710a7cf01dd02ff238e3efec679b27331d917"} {
@@ -234,6 +234,7 @@ func hoodi(t testing.TB) chain.Spec {
 func (h *house) open(t testing.TB, adjust func(h *house, modules []Module, c *Config)) {
 	t.Helper()
 	var err error
+	h.registry = metrics.NewRegistry()
 	if h.book, err = ledger.Open(h.path, h.keys.spec.Name, h.keys.spec.GenesisForkVersion); err != nil {
 		t.Fatal(err)
 	}
