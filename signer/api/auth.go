@@ -26,7 +26,7 @@ func (s *Service) authenticate(r route, req httpd.Request) (*call, error) {
 	t, parsed := parseToken(text)
 	rule := rules{route: r.path, body: req.Body, now: now, started: s.started}
 	if r.grant == "" {
-		secret := s.cfg.Policy.table.Load().admin
+		secret := s.cfg.Policy.table.Load().Admin
 		return c, s.limiter.try(addr, adminName, secret.Weak(), now, func() error {
 			if !parsed || !s.genuine(&t, secret) || !t.claims.admin {
 				return ErrToken

@@ -88,7 +88,7 @@ type Policy struct {
 // standing is a table with its revocations.
 type standing struct {
 	modules map[string]*Module
-	admin   config.Secret
+	Admin   config.Secret // exported so that fmt sees its Formatter
 	revoked map[string]bool
 }
 
@@ -104,7 +104,7 @@ func (p *Policy) Update(t Table) error {
 	if err := t.check(); err != nil {
 		return err
 	}
-	s := &standing{modules: map[string]*Module{}, admin: t.Admin, revoked: map[string]bool{}}
+	s := &standing{modules: map[string]*Module{}, Admin: t.Admin, revoked: map[string]bool{}}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range t.Modules {
@@ -123,7 +123,7 @@ func (p *Policy) forget(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := p.table.Load()
-	s := &standing{modules: old.modules, admin: old.admin, revoked: map[string]bool{id: true}}
+	s := &standing{modules: old.modules, Admin: old.Admin, revoked: map[string]bool{id: true}}
 	for other, revoked := range old.revoked {
 		s.revoked[other] = s.revoked[other] || revoked
 	}
