@@ -107,4 +107,8 @@ type ModuleRequest struct {
 	// computed from. Both empty for a blind root.
 	Type   string
 	Object []byte
+
+	// Claims are names that the key may sign for once per slot, such as what an
+	// intent sells. The slot is the page's. See ResourceClaim.
+	Claims []string
 }

@@ -86,6 +86,12 @@ func ResourceNonce(key Key, signingID phase0.Root, nonce uint64) string {
 	return fmt.Sprintf("nonce/%s/%#x/%d", key, signingID[:], nonce)
 }
 
+// ResourceToken names a secret of a module that was revoked: the secret by its
+// fingerprint, so that a new one is not.
+func ResourceToken(module string, fingerprint [32]byte) string {
+	return fmt.Sprintf("token/%s/%#x", module, fingerprint[:])
+}
+
 // ResourceRoot names a signing root of a key: it holds nothing but itself, so
 // that the same request again finds its signature.
 func ResourceRoot(key Key, root phase0.Root) string {

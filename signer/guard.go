@@ -152,9 +152,16 @@ func resources(id commitments.PageID, e ledger.Entry) []string {
 			names = append(names, commitments.ResourceClaim(e.Key, id.Slot, claim))
 		}
 		return names
-	case e.Kind == ledger.KindRequest && e.Request != nil && e.Request.Envelope == commitments.EnvelopeModule && e.Nonce > 0:
-		return []string{commitments.ResourceNonce(e.Key, e.SigningID, e.Nonce)}
-	case e.Kind == ledger.KindRequest || e.Kind == ledger.KindProxy:
+	case e.Kind == ledger.KindRequest && e.Request != nil:
+		names := []string{commitments.ResourceRoot(e.Key, e.Root)}
+		if e.Request.Envelope == commitments.EnvelopeModule && e.Nonce > 0 {
+			names[0] = commitments.ResourceNonce(e.Key, e.SigningID, e.Nonce)
+		}
+		for _, claim := range e.Request.Claims {
+			names = append(names, commitments.ResourceClaim(e.Key, id.Slot, claim))
+		}
+		return names
+	case e.Kind == ledger.KindProxy:
 		return []string{commitments.ResourceRoot(e.Key, e.Root)}
 	case e.Kind == ledger.KindClose:
 		return []string{fmt.Sprintf("close/%d/%#x", uint64(id.Slot), id.Proposer[:])}

@@ -25,6 +25,7 @@ const usage = `sidecar proposes through relays, promises what its blocks will ho
   sidecar run     [--config FILE]   serve the Builder API and, if configured, promises
   sidecar check   [--config FILE]   load, resolve and dial everything, and say all that is wrong at once
   sidecar init    [--config FILE]   make the ledger and the proxy key, once
+  sidecar tls     --dir DIR         make certificates for the Signer API and its callers; see sidecar tls -h
   sidecar version                   print the version
 
 FILE is sidecar.toml unless CB_CONFIG or the flag says otherwise. Secrets are never flags.
@@ -34,6 +35,9 @@ FILE is sidecar.toml unless CB_CONFIG or the flag says otherwise. Secrets are ne
 func command(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return errUsage.With("name a command\n%s", usage)
+	}
+	if args[0] == "tls" {
+		return makeCertificates(args[1:])
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	flags.SetOutput(io.Discard)

@@ -103,16 +103,16 @@ type errorBody struct {
 
 // encodeError returns the body of an answer to err.
 func encodeError(status int, err error) []byte {
-	body, merr := json.Marshal(errorBody{status, message(err), fault.Code(err)})
+	body, merr := json.Marshal(errorBody{status, Message(err), fault.Code(err)})
 	if merr != nil { // three plain fields cannot fail
 		return nil
 	}
 	return body
 }
 
-// message is the text of err for the caller: nothing of an internal error, the
+// Message is the text of err for the caller: nothing of an internal error, the
 // help text of a bare fault, else what the fault was given, bounded.
-func message(err error) string {
+func Message(err error) string {
 	f := fault.Of(err)
 	switch {
 	case f == nil:

@@ -61,7 +61,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	received := s.cfg.Clock.Now()
 	var resp Response
 	if err == nil {
-		resp, err = x.call(Request{x.param, x.queryValue, x.header, body, x.c.remote, received, x.disown})
+		resp, err = x.call(Request{x.param, x.queryValue, x.header, body, x.c.remote, x.c.peer, received, x.disown})
 	}
 	// 4. The answer.
 	x.live.Store(nil)
@@ -184,6 +184,9 @@ func (x *exchange) answer(ctx *fasthttp.RequestCtx, received time.Time, resp Res
 	if err != nil {
 		status, level = statusOf(err)
 		body, media = encodeError(status, err), mediaJSON
+		if resp.Plain != "" {
+			body, media = []byte(resp.Plain), mediaPlain
+		}
 		x.explain(out, err)
 	}
 	out.SetStatusCode(status)

@@ -24,6 +24,9 @@ type Request struct {
 	Header func(name string) string // "" if absent; several lines are joined with ", "
 	Body   []byte
 	Remote netip.Addr // the zero Addr on a listener without IP addresses
+	// Peer names the caller's verified client certificate: its DNS names and
+	// URIs. Nil without one; only a listener with Config.TLS.ClientCAs has one.
+	Peer func() []string
 	// Received is when the request's last byte was read.
 	Received time.Time
 
@@ -48,6 +51,7 @@ type Response struct {
 	Header      [][2]string
 	Body        []byte
 	Value       any
+	Plain       string // of an answer with an error: text instead of its JSON. Optional
 	// After runs once the answer has been handed to the network, or could not
 	// be. Optional. It runs exactly once, in a goroutine of its own so that the
 	// connection is free for the next request, and Run waits for it as for a

@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	mediaJSON = "application/json"
-	mediaSSZ  = "application/octet-stream"
+	mediaJSON  = "application/json"
+	mediaPlain = "text/plain; charset=utf-8"
+	mediaSSZ   = "application/octet-stream"
 )
 
 // Encoded answers body, which is written in enc, and names its fork, for JSON

@@ -110,6 +110,7 @@ type requestBody struct {
 	Envelope   uint8    `json:"envelope,omitempty"`
 	Type       string   `json:"type,omitempty"`
 	Object     hexBytes `json:"object,omitempty"`
+	Claims     []string `json:"claims,omitempty"`
 }
 
 type proxyBody struct {
@@ -194,7 +195,7 @@ func encodeEntry(seq uint64, id commitments.PageID, e Entry) ([]byte, error) {
 		b.Verdict = &verdictBody{v.RequestHash[:], uint8(v.Outcome), v.Reason, v.Evidence}
 	}
 	if r := e.Request; r != nil {
-		b.Request = &requestBody{r.ObjectRoot[:], uint8(r.Envelope), r.Type, r.Object}
+		b.Request = &requestBody{r.ObjectRoot[:], uint8(r.Envelope), r.Type, r.Object, r.Claims}
 	}
 	if p := e.Proxy; p != nil {
 		b.Proxy = &proxyBody{p.Delegator[:], p.Proxy.Bytes()}
@@ -246,7 +247,7 @@ func decodeEntry(body []byte) (seq uint64, id commitments.PageID, e Entry, err e
 		f.must(e.Verdict.RequestHash[:], v.RequestHash)
 	}
 	if r := b.Request; r != nil {
-		e.Request = &commitments.ModuleRequest{Envelope: commitments.Envelope(r.Envelope), Type: r.Type, Object: r.Object}
+		e.Request = &commitments.ModuleRequest{Envelope: commitments.Envelope(r.Envelope), Type: r.Type, Object: r.Object, Claims: r.Claims}
 		f.must(e.Request.ObjectRoot[:], r.ObjectRoot)
 	}
 	if p := b.Proxy; p != nil {
