@@ -2,56 +2,148 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"os"
+	"log/slog"
+	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/chain"
+	"sidecar/commitments"
 	"sidecar/fault"
 	"sidecar/internal/config"
+	"sidecar/internal/harden"
 	"sidecar/internal/ledger"
+	"sidecar/signer"
 	"sidecar/signer/keystore"
+	"sidecar/signer/keystore/web3signer"
 )
 
-// ErrLost is refused rather than healed: a fresh ledger would forget promises.
-var ErrLost = fault.Define("ledger_lost", fault.Conflict, "Proxy keys exist and their ledger does not; restore it, or move the keys away and start with new ones.")
-
 // ErrStore is a proxy store that promises cannot be built on.
-var ErrStore = fault.Define("proxy_store_unserved", fault.Invalid, "Modules that make promises need signer.local.store with keys_path and secrets_path; proxy_dir is plain text, and for tests.")
+var ErrStore = fault.Define("proxy_store_unserved", fault.Invalid, "Modules that make promises need a store for proxy keys, such as signer.local.store.")
 
-// held is what the keystores of the file hold.
-type held struct {
-	local     *keystore.Local
+// holderTimeout is how long a remote holder has at the start to list its keys.
+const holderTimeout = 15 * time.Second
+
+// keys are the keys of a sidecar that signs, and who holds them.
+type keys struct {
+	holders   *keystore.Holders // of validators' keys and proxies
 	consensus []phase0.BLSPubKey
+	proxies   *keystore.Proxies
 }
 
-// openKeys reads the consensus keys and the proxies, and returns the proxy that
-// promises: the one of the built-in module.
-func openKeys(c *config.Config, spec chain.Spec) (held, phase0.BLSPubKey, error) {
-	var delegate phase0.BLSPubKey
-	if c.Signer.Local.Store.KeysPath == "" {
-		return held{}, delegate, ErrStore
+// openKeys finds the validators' keys and the proxies. vouch is called when a
+// proxy is made. What an operator should know goes to the log.
+func openKeys(ctx context.Context, c *config.Config, clock *chain.Clock, vouch vouching, log *slog.Logger) (k keys, err error) {
+	store := c.Signer.Store()
+	if store == (config.KeyStore{}) {
+		return k, ErrStore
 	}
-	local, err := loadConsensus(c)
+	if err := harden.Process(); err != nil {
+		log.Warn("The process cannot be shielded from dumps and debuggers", "reason", err)
+	}
+	consensus, err := openHolders(ctx, c)
 	if err != nil {
-		return held{}, delegate, err
+		return k, err
 	}
-	h := held{local: local, consensus: local.Pubkeys()}
-	proxies, err := proxyStore(c, spec).LoadProxies()
+	defer func() {
+		if err != nil {
+			consensus.Close()
+		}
+	}()
+	k.consensus = consensus.Consensus()
+	k.proxies, err = keystore.OpenProxies(keystore.ProxiesConfig{
+		Store: proxyStore(store), Spec: c.Chain(), Clock: clock, Consensus: k.consensus, Vouch: vouch,
+	})
 	if err != nil {
-		return held{}, delegate, fmt.Errorf("load proxy keys: %w", err)
+		return k, fmt.Errorf("load proxy keys: %w", err)
 	}
-	local.AddProxies(proxies...)
-	module := promising(c)
-	for _, p := range proxies {
-		if p.Module == module {
-			return h, p.Key, nil
+	for _, r := range k.proxies.Remarks() {
+		log.Warn("A proxy key, or their store, needs a look", "path", r.Path, "reason", r.Text)
+	}
+	if err := k.proxies.Unlocked(); err != nil {
+		log.Warn("Keys may be swapped out to disk; raise the limit of locked memory", "reason", err)
+	}
+	if k.holders, err = consensus.With(k.proxies); err != nil {
+		k.proxies.Close()
+	}
+	return k, err
+}
+
+// delegate is the proxy that promises: the BLS proxy of the built-in module.
+func (k keys) delegate(module string) (phase0.BLSPubKey, error) {
+	for _, p := range k.proxies.Of(module) {
+		if p.Key.IsBLS() {
+			return p.Key.BLS, nil
 		}
 	}
-	return held{}, delegate, ErrNoProxy.With("module %s", module)
+	return phase0.BLSPubKey{}, ErrNoProxy.With("module %s", module)
+}
+
+// openHolders opens every place of validators' keys that the file names.
+func openHolders(ctx context.Context, c *config.Config) (h *keystore.Holders, err error) {
+	ctx, cancel := context.WithTimeout(ctx, holderTimeout)
+	defer cancel()
+	var places []keystore.Place
+	if l := c.Signer.Local; l != nil {
+		local, err := loadLocal(l.Loader)
+		if err != nil {
+			return nil, fmt.Errorf("load validator keys: %w", err)
+		}
+		places = append(places, keystore.Place{Name: "local", Holder: local})
+	}
+	if r := c.Signer.Remote; r != nil {
+		remote, err := web3signer.Open(ctx, web3signer.Config{
+			URL: r.URL, Domain: c.Chain().Domain(chain.DomainCommitBoost),
+			CertPath: r.CertPath, KeyPath: r.KeyPath, CAPath: r.CACertPath, Timeout: r.Timeout,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("open the Web3Signer: %w", err)
+		}
+		places = append(places, keystore.Place{Name: "web3signer", Holder: remote})
+	}
+	if h, err = keystore.NewHolders(places...); err != nil {
+		return nil, fmt.Errorf("find validator keys: %w", err)
+	}
+	return h, nil
+}
+
+func loadLocal(l config.KeyLoader) (*keystore.Local, error) {
+	if l.KeyPath != "" {
+		return keystore.Load(keystore.Source{Format: keystore.FormatFile, Keys: l.KeyPath})
+	}
+	return keystore.Load(keystore.Source{Format: keystore.Format(l.Format), Keys: l.KeysPath, Secrets: l.SecretsPath})
+}
+
+// proxyStore is where the file says proxies are.
+func proxyStore(s config.KeyStore) keystore.Store {
+	if s.ProxyDir != "" {
+		return keystore.PlainStore{Folder: s.ProxyDir}
+	}
+	return keystore.EncryptedStore{Keys: s.KeysPath, Secrets: s.SecretsPath}
+}
+
+// vouching has a validator's key sign a delegation to a proxy.
+type vouching func(ctx context.Context, d commitments.ProxyDelegation, module string) (phase0.BLSSignature, error)
+
+// vouchBy takes the one road: the delegation is on the ledger before it is
+// signed. The signer may be made after this is called, and before it is used.
+func vouchBy(s func() *signer.Signer, clock *chain.Clock) vouching {
+	return func(ctx context.Context, d commitments.ProxyDelegation, module string) (sig phase0.BLSSignature, err error) {
+		road := s()
+		e := ledger.Entry{Kind: ledger.KindProxy, Module: module, Key: commitments.BLSKey(d.Delegator), Proxy: &d}
+		m, err := road.Message(e)
+		if err != nil {
+			return sig, err
+		}
+		e.Root = m.Root()
+		id := commitments.PageID{Slot: clock.Slot(), Proposer: d.Delegator}
+		r, err := road.Sign(ctx, id, func(commitments.View) (ledger.Entry, error) { return e, nil })
+		if err == nil {
+			copy(sig[:], r.Signature)
+		}
+		return sig, err
+	}
 }
 
 // promising is the id of the module that makes promises.
@@ -62,69 +154,4 @@ func promising(c *config.Config) string {
 		}
 	}
 	return ""
-}
-
-func loadConsensus(c *config.Config) (*keystore.Local, error) {
-	l := c.Signer.Local.Loader
-	source := keystore.Source{Format: keystore.Format(l.Format), Keys: l.KeysPath, Secrets: l.SecretsPath}
-	if l.KeyPath != "" {
-		source = keystore.Source{Format: keystore.FormatFile, Keys: l.KeyPath}
-	}
-	local, err := keystore.Load(source)
-	if err != nil {
-		return nil, fmt.Errorf("load validator keys: %w", err)
-	}
-	return local, nil
-}
-
-// Init makes what a promising sidecar must find at its start: the ledger and a
-// proxy key. What is there already is left as it is, and said so. A new ledger
-// next to existing proxies is refused: their promises would be forgotten.
-func Init(ctx context.Context, c *config.Config, out io.Writer) error {
-	if !c.Promises() {
-		_, err := fmt.Fprintln(out, "This configuration makes no promises; there is nothing to initialise.")
-		return err
-	}
-	if c.Signer.Local.Store.KeysPath == "" {
-		return ErrStore
-	}
-	spec := c.Chain()
-	store := proxyStore(c, spec)
-	for _, dir := range []string{store.Keys, store.Secrets} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("make the proxy store: %w", err)
-		}
-	}
-	proxies, err := store.LoadProxies()
-	if err != nil {
-		return fmt.Errorf("load proxy keys: %w", err)
-	}
-	if _, missing := os.Stat(c.Ledger.Path); missing != nil && len(proxies) > 0 {
-		return ErrLost.With("%s is missing, and %s holds proxy keys that may have promised", c.Ledger.Path, store.Keys)
-	}
-	err = ledger.Create(c.Ledger.Path, spec.Name, spec.GenesisForkVersion)
-	switch {
-	case errors.Is(err, ledger.ErrExists):
-		fmt.Fprintf(out, "The ledger %s is there already.\n", c.Ledger.Path)
-	case err != nil:
-		return fmt.Errorf("make the ledger: %w", err)
-	default:
-		fmt.Fprintf(out, "Made the ledger %s. Never copy it back from a backup.\n", c.Ledger.Path)
-	}
-	for _, p := range proxies {
-		if p.Module == promising(c) {
-			fmt.Fprintf(out, "Module %s has proxy key %s.\n", p.Module, p.Key)
-			return nil
-		}
-	}
-	local, err := loadConsensus(c)
-	if err != nil {
-		return err
-	}
-	p, err := store.GenerateProxy(ctx, local, local.Pubkeys()[0], promising(c))
-	if err != nil {
-		return fmt.Errorf("make the proxy key: %w", err)
-	}
-	fmt.Fprintf(out, "Made proxy key %s for module %s, delegated by %s.\n", p.Key, p.Module, p.Consensus)
-	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sidecar/builderapi"
-	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/commitments/gateway"
 	"sidecar/fault"
@@ -22,7 +21,6 @@ import (
 	"sidecar/modules"
 	"sidecar/modules/all"
 	"sidecar/signer"
-	"sidecar/signer/keystore"
 	"sidecar/slashing"
 )
 
@@ -36,6 +34,7 @@ var gatewaySigningID = phase0.Root(sha256.Sum256([]byte("sidecar/gateway/v1")))
 // promises is everything a sidecar needs to make promises and keep them.
 type promises struct {
 	ledger    *ledger.Ledger
+	keys      keys
 	signer    *signer.Signer
 	beacon    *beacon.Client
 	schedule  schedule
@@ -80,13 +79,19 @@ func newPromises(a *App) (p *promises, err error) {
 	if err = p.makeModules(a); err != nil {
 		return nil, err
 	}
-	keys, delegate, err := openKeys(a.config, a.spec)
+	// New is not waited for by anyone who could cancel it; the holders' own
+	// deadlines end it.
+	p.keys, err = openKeys(context.Background(), a.config, a.clock, vouchBy(func() *signer.Signer { return p.signer }, a.clock), a.log.With("part", "keys"))
 	if err != nil {
 		return nil, err
 	}
-	consensus := keys.consensus
+	delegate, err := p.keys.delegate(promising(a.config))
+	if err != nil {
+		return nil, err
+	}
+	consensus := p.keys.consensus
 	p.schedule = schedule{beacon.NewSchedule(p.beacon, a.clock, func() []phase0.BLSPubKey { return consensus })}
-	p.signer = &signer.Signer{Ledger: p.ledger, Keys: keys.local, Policy: p.policy(consensus, delegate), Message: signer.MessageOf(a.spec), Metrics: signer.NewMetrics(a.metrics)}
+	p.signer = &signer.Signer{Ledger: p.ledger, Keys: p.keys.holders, Policy: p.policy(consensus, delegate), Message: signer.MessageOf(a.spec), Metrics: signer.NewMetrics(a.metrics)}
 	if err = p.makeGateway(a, delegate); err != nil {
 		return nil, err
 	}
@@ -233,6 +238,9 @@ func (p *promises) close() {
 			p.log("The ledger did not close well", "reason", fault.Code(err))
 		}
 	}
+	if p.keys.holders != nil {
+		p.keys.holders.Close()
+	}
 	if p.beacon != nil {
 		p.beacon.Close()
 	}
@@ -245,10 +253,4 @@ func (p *promises) close() {
 func (p parents) Parent(ctx context.Context, hash phase0.Hash32) (builderapi.Parent, error) {
 	found, err := p.node.Parent(ctx, hash)
 	return builderapi.Parent{Number: found.Number, GasLimit: found.GasLimit}, err
-}
-
-// proxyStore is where the file says proxies are.
-func proxyStore(c *config.Config, spec chain.Spec) keystore.ProxyStore {
-	s := c.Signer.Local.Store
-	return keystore.ProxyStore{Keys: s.KeysPath, Secrets: s.SecretsPath, Domain: spec.Domain(chain.DomainCommitBoost)}
 }

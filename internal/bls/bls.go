@@ -14,6 +14,7 @@ import (
 	"github.com/herumi/bls-eth-go-binary/bls"
 
 	"sidecar/fault"
+	"sidecar/internal/harden"
 )
 
 // Faults of this package.
@@ -49,6 +50,7 @@ func NewSecretKey(random io.Reader) (*SecretKey, error) {
 		random = rand.Reader
 	}
 	var b [32]byte
+	defer clear(b[:])
 	for {
 		if _, err := io.ReadFull(random, b[:]); err != nil {
 			return nil, fmt.Errorf("read random: %w", err)
@@ -73,17 +75,32 @@ func ParseSecretKey(b []byte) (*SecretKey, error) {
 	return s, nil
 }
 
+// MoveTo moves the key into a vault, and wipes it where it was. What herumi and
+// the kernel copied to stacks and registers while computing is not reached.
+func (s *SecretKey) MoveTo(v *harden.Vault) *SecretKey {
+	moved := harden.New[SecretKey](v)
+	*moved = *s
+	s.Wipe()
+	return moved
+}
+
+// Wipe zeroes the key. It must not be used again, by anyone.
+func (s *SecretKey) Wipe() { *s = SecretKey{} }
+
 // Bytes returns the 32 big-endian bytes of the key. Keep them out of logs.
 func (s *SecretKey) Bytes() []byte { return s.k.Serialize() }
 
 // String hides the key from every formatter.
-func (s *SecretKey) String() string { return "bls.SecretKey(hidden)" }
+func (SecretKey) String() string { return "bls.SecretKey(hidden)" }
 
 // GoString hides the key from %#v.
-func (s *SecretKey) GoString() string { return s.String() }
+func (s SecretKey) GoString() string { return s.String() }
 
 // Format hides the key from %x and every other verb.
-func (s *SecretKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+func (s SecretKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
+
+// MarshalJSON hides the key from encoders.
+func (SecretKey) MarshalJSON() ([]byte, error) { return []byte(`"bls.SecretKey(hidden)"`), nil }
 
 // PublicKey returns the compressed public key.
 func (s *SecretKey) PublicKey() (p phase0.BLSPubKey) {

@@ -49,6 +49,13 @@ func (e overrides) signer(s *Signer) {
 	e.number("CB_SIGNER_JWT_AUTH_FAIL_TIMEOUT_SECONDS", math.MaxInt32, func(n uint64) {
 		s.JWTAuthFailTimeout = time.Duration(n) * time.Second // #nosec G115 -- bounded by number
 	})
+	if d := s.Dirk; d != nil {
+		e.path("CB_SIGNER_DIRK_CERT_FILE", &d.CertPath, true)
+		e.path("CB_SIGNER_DIRK_KEY_FILE", &d.KeyPath, true)
+		e.path("CB_SIGNER_DIRK_CA_CERT_FILE", &d.CACertPath, true)
+		e.path("CB_SIGNER_DIRK_SECRETS_DIR", &d.SecretsPath, true)
+		e.path("CB_PROXY_STORE_DIR", &d.Store.ProxyDir, d.Store.ProxyDir != "")
+	}
 	if s.Local == nil {
 		return
 	}

@@ -113,22 +113,43 @@ func uncomment(lines []string, at int, text, note string) []string {
 	return out
 }
 
-// TestExample_Refused: the tables this version does not serve are spelled right.
-func TestExample_Refused(t *testing.T) {
+// TestExample_OtherHolders: the commented tables are right, in place of
+// [signer.local], each and both; and a default in them is one.
+func TestExample_OtherHolders(t *testing.T) {
 	lines := readExample(t)
-	on := false
-	for i, line := range lines {
-		if h := header.FindStringSubmatch(line); h != nil {
-			on = h[1] != ""
+	for _, with := range [][]string{{"signer.remote"}, {"signer.dirk"}, {"signer.remote", "signer.dirk"}} {
+		out, table := slices.Clone(lines), ""
+		for i, line := range lines {
+			if h := header.FindStringSubmatch(line); h != nil {
+				table = h[2]
+			}
+			wanted := slices.ContainsFunc(with, func(w string) bool { return table == w || strings.HasPrefix(table, w+".") })
+			second := len(with) > 1 && table == "signer.dirk.store"
+			switch {
+			case strings.HasPrefix(table, "signer.local"):
+				out[i] = ""
+			case wanted && !second && strings.HasPrefix(line, "# ") && (header.MatchString(line) || commented.MatchString(line)):
+				out[i] = line[2:]
+			}
 		}
-		if on && strings.HasPrefix(line, "# ") && (header.MatchString(line) || commented.MatchString(line)) {
-			lines[i] = line[2:]
+		c, err := parseExample(t, out)
+		if err != nil {
+			t.Errorf("%v: %v", with, err)
+			continue
 		}
-	}
-	_, err := parseExample(t, lines)
-	errs, _ := err.(Errors)
-	if len(errs) != 2 || errs[0].Key != "signer.remote" || errs[1].Key != "signer.dirk" || errs[0].Message != notServed || errs[1].Message != notServed {
-		t.Errorf("got %v", err)
+		if want := (KeyStore{KeysPath: "proxy_keys", SecretsPath: "proxy_secrets"}); c.Signer.Store() != want {
+			t.Errorf("%v: store %+v", with, c.Signer.Store())
+		}
+		var remote Remote
+		var dirk Dirk
+		remote.setDefaults()
+		dirk.setDefaults()
+		if r := c.Signer.Remote; r != nil && r.Timeout != remote.Timeout {
+			t.Errorf("signer.remote: default %v, the example says %v", remote.Timeout, r.Timeout)
+		}
+		if d := c.Signer.Dirk; d != nil && (d.Timeout != dirk.Timeout || d.MaxResponseSize != dirk.MaxResponseSize || len(d.Hosts) != 1) {
+			t.Errorf("signer.dirk: defaults %+v, the example says %+v", dirk, d)
+		}
 	}
 }
 
@@ -176,8 +197,11 @@ func TestExample_Complete(t *testing.T) {
 		if tail, ok := strings.CutPrefix(path, "mux.relays."); ok {
 			path = "relays." + tail
 		}
-		if tail, ok := strings.CutPrefix(path, "signer.dirk.store."); ok && tail != "proxy_dir" {
-			continue
+		// So are stores, at [signer.local.store].
+		for _, other := range []string{"signer.dirk.store.", "signer.remote.store."} {
+			if tail, ok := strings.CutPrefix(path, other); ok {
+				path = "signer.local.store." + tail
+			}
 		}
 		if !has[path] {
 			t.Errorf("%s is not in the example", path)

@@ -108,6 +108,41 @@ func TestLoad_CommitBoostChains(t *testing.T) {
 	}
 }
 
+// TestParse_CommitBoostDirk reads the tables and variables of Commit-Boost's
+// documentation.
+func TestParse_CommitBoostDirk(t *testing.T) {
+	text := top + one + `[signer]
+port = 20000
+[signer.dirk]
+cert_path = "/path/to/client.crt"
+key_path = "/path/to/client.key"
+secrets_path = "/path/to/secrets"
+ca_cert_path = "/path/to/ca.crt"
+[signer.dirk.store]
+proxy_dir = "/path/to/proxies"
+[[signer.dirk.hosts]]
+server_name = "localhost-1"
+url = "https://localhost-1:8081"
+wallets = ["wallet1"]
+[[signer.dirk.hosts]]
+url = "https://localhost-2:8082"
+wallets = ["wallet1", "wallet2"]
+`
+	env := map[string]string{"CB_SIGNER_DIRK_CERT_FILE": "/c", "CB_SIGNER_DIRK_KEY_FILE": "/k", "CB_SIGNER_DIRK_CA_CERT_FILE": "/ca", "CB_SIGNER_DIRK_SECRETS_DIR": "/s", "CB_PROXY_STORE_DIR": "/p"}
+	c, err := Parse("f", []byte(text), func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Dirk{CertPath: "/c", KeyPath: "/k", CACertPath: "/ca", SecretsPath: "/s", MaxResponseSize: 4 << 20, Timeout: 2 * time.Second, Store: KeyStore{ProxyDir: "/p"},
+		Hosts: []DirkHost{{"https://localhost-1:8081", "localhost-1", []string{"wallet1"}}, {"https://localhost-2:8082", "", []string{"wallet1", "wallet2"}}}}
+	if got := *c.Signer.Dirk; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := c.Signer.Store(); got.ProxyDir != "/p" || len(c.Warnings()) == 0 {
+		t.Errorf("store %+v, warnings %q", got, c.Warnings())
+	}
+}
+
 func TestLoad_CommitBoostSigner(t *testing.T) {
 	c := load(t, "commit-boost-signer.toml", map[string]string{
 		"CB_PBS_ENDPOINT": "0.0.0.0:18551", "CB_SIGNER_ENDPOINT": "[::1]:20001", "CB_METRICS_PORT": "10007",

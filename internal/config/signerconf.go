@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Signer holds validator keys: exactly one of Local, Remote and Dirk.
+// Signer says where validators' keys are: at least one of Local, Remote and Dirk,
+// and where proxy keys are kept: at most one Store among them.
 type Signer struct {
 	// DockerImage is Commit-Boost's. Accepted and not used.
 	DockerImage string `toml:"docker_image"`
@@ -24,10 +25,40 @@ type Signer struct {
 
 	// Local reads keys from this machine.
 	Local *Local `toml:"local"`
-	// Remote is a Web3Signer. This version refuses it.
+	// Remote is a Web3Signer.
 	Remote *Remote `toml:"remote"`
-	// Dirk is a Dirk cluster. This version refuses it.
+	// Dirk is a Dirk server or cluster.
 	Dirk *Dirk `toml:"dirk"`
+}
+
+// Store is where proxy keys are kept, whoever holds the validators' keys; empty
+// if the file does not say.
+func (s *Signer) Store() KeyStore {
+	for _, has := range s.stores() {
+		if has.store != (KeyStore{}) {
+			return has.store
+		}
+	}
+	return KeyStore{}
+}
+
+// namedStore is a store and its key in the file.
+type namedStore struct {
+	key   string
+	store KeyStore
+}
+
+func (s *Signer) stores() (all []namedStore) {
+	if s.Local != nil {
+		all = append(all, namedStore{"signer.local.store", s.Local.Store})
+	}
+	if s.Remote != nil {
+		all = append(all, namedStore{"signer.remote.store", s.Remote.Store})
+	}
+	if s.Dirk != nil {
+		all = append(all, namedStore{"signer.dirk.store", s.Dirk.Store})
+	}
+	return all
 }
 
 func (s *Signer) setDefaults() {
@@ -93,37 +124,55 @@ type KeyStore struct {
 	SecretsPath string `toml:"secrets_path"`
 }
 
-// Remote is a Web3Signer.
+// Remote is a Web3Signer with its Commit-Boost API on.
 type Remote struct {
-	// URL of the Web3Signer. Required.
+	// URL of the Web3Signer. Required; https, but on this machine.
 	URL string `toml:"url"`
+	// CertPath is our client certificate, PEM. Optional.
+	CertPath string `toml:"cert_path"`
+	// KeyPath is its key, PEM. Required with CertPath.
+	KeyPath string `toml:"key_path"`
+	// CACertPath is the authority of the server's certificate, PEM. Optional: the
+	// system's.
+	CACertPath string `toml:"ca_cert_path"`
+	// Timeout of one signature. Default 2000 ms.
+	Timeout time.Duration `toml:"timeout_ms"`
+	// Store keeps proxy keys. Optional; as in Local.
+	Store KeyStore `toml:"store"`
 }
 
-// Dirk is a Dirk cluster.
+func (r *Remote) setDefaults() { r.Timeout = 2 * time.Second }
+
+// Dirk is a Dirk server, or a cluster of them.
 type Dirk struct {
-	// CertPath is our client certificate. Required.
+	// CertPath is our client certificate, PEM. Required.
 	CertPath string `toml:"cert_path"`
-	// KeyPath is its key. Required.
+	// KeyPath is its key, PEM. Required.
 	KeyPath string `toml:"key_path"`
-	// SecretsPath is a directory of account passwords. Required.
+	// SecretsPath is Commit-Boost's, for the passwords of proxy keys in Dirk.
+	// Accepted and not used: our proxy keys are in Store.
 	SecretsPath string `toml:"secrets_path"`
-	// CACertPath is the authority of the server's certificate. Optional.
+	// CACertPath is the authority of the servers' certificates, PEM. Optional: the
+	// system's.
 	CACertPath string `toml:"ca_cert_path"`
-	// MaxResponseSize of a gRPC answer, in bytes. Default 4 MB.
+	// MaxResponseSize of a gRPC answer, in bytes. Default 4 MiB.
 	MaxResponseSize uint64 `toml:"max_response_size_bytes"`
-	// Store keeps delegations. Optional.
+	// Timeout of one signature. Default 2000 ms.
+	Timeout time.Duration `toml:"timeout_ms"`
+	// Store keeps proxy keys. Optional; as in Local.
 	Store KeyStore `toml:"store"`
 	// Hosts of the cluster. At least one.
 	Hosts []DirkHost `toml:"hosts"`
 }
 
-func (d *Dirk) setDefaults() { d.MaxResponseSize = 4 << 20 }
+func (d *Dirk) setDefaults() { d.MaxResponseSize, d.Timeout = 4<<20, 2*time.Second }
 
 // DirkHost is one server of a Dirk cluster.
 type DirkHost struct {
-	// URL of the server. Required.
+	// URL of the server, https. Required.
 	URL string `toml:"url"`
-	// ServerName in its certificate, if not the URL's host. Optional.
+	// ServerName in its certificate, if not the URL's host. Optional. It is also
+	// the server's name among the participants of a distributed account.
 	ServerName string `toml:"server_name"`
 	// Wallets to load. Required.
 	Wallets []string `toml:"wallets"`

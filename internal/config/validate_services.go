@@ -4,17 +4,13 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 )
 
-const notServed = "is not served yet; use [signer.local]"
-
 func (k *checker) signer() {
 	s := k.c.Signer
 	if s == nil {
 		k.require(!k.c.Promises(), "signer", "is needed by modules that make promises")
 		return
 	}
-	k.require(s.Remote == nil, "signer.remote", notServed)
-	k.require(s.Dirk == nil, "signer.dirk", notServed)
-	k.require(s.Local != nil || s.Remote != nil || s.Dirk != nil, "signer", "needs [signer.local.loader]")
+	k.require(s.Local != nil || s.Remote != nil || s.Dirk != nil, "signer", "needs one of [signer.local.loader], [signer.remote] and [signer.dirk]")
 	k.require(s.JWTAuthFailLimit >= 0, "signer.jwt_auth_fail_limit", "is negative")
 	k.require(s.JWTAuthFailTimeout > 0, "signer.jwt_auth_fail_timeout_seconds", "is 0")
 	k.require(oneOf(s.TLS.Type, "insecure", "certificate"), "signer.tls_mode.type", "is not insecure or certificate")
@@ -23,34 +19,15 @@ func (k *checker) signer() {
 	k.require(s.ReverseProxy.Type == "none" || isToken(s.ReverseProxy.Header), "signer.reverse_proxy.header", "is missing")
 	k.require(s.ReverseProxy.Type != "rightmost" || s.ReverseProxy.TrustedCount > 0, "signer.reverse_proxy.trusted_count", "is below 1")
 	if s.Local != nil {
-		k.localSigner(s.Local)
+		k.keyLoader(&s.Local.Loader)
 	}
-}
-
-func (k *checker) localSigner(l *Local) {
-	const loader, store = "signer.local.loader", "signer.local.store"
-	switch {
-	case l.Loader.KeyPath != "":
-		k.require(l.Loader.KeysPath == "" && l.Loader.SecretsPath == "" && l.Loader.Format == "", loader, "has key_path and keys_path; one of them")
-		k.warn(loader+".key_path", "holds secrets in plain text, for tests")
-	case l.Loader.KeysPath == "":
-		k.fail(loader, "needs key_path, or keys_path with secrets_path and format")
-	default:
-		formats := []string{FormatLighthouse, FormatTeku, FormatLodestar, FormatNimbus, FormatPrysm}
-		l.Loader.Format = lower(l.Loader.Format)
-		k.require(l.Loader.SecretsPath != "", loader+".secrets_path", "is missing")
-		k.require(oneOf(l.Loader.Format, formats...), loader+".format", "is not %s", list(formats...))
+	if s.Remote != nil {
+		k.remoteSigner(s.Remote)
 	}
-	switch s := l.Store; {
-	case s.ProxyDir != "":
-		k.require(s.KeysPath == "" && s.SecretsPath == "", store, "has proxy_dir and keys_path; one of them")
-		k.warn(store+".proxy_dir", "holds secrets in plain text, for tests")
-	case s.KeysPath != "" || s.SecretsPath != "":
-		k.require(s.KeysPath != "", store+".keys_path", "is missing")
-		k.require(s.SecretsPath != "", store+".secrets_path", "is missing")
-	case k.c.Promises():
-		k.fail(store, "is needed by modules that make promises: a proxy key that is lost cannot be replaced within its delegation")
+	if s.Dirk != nil {
+		k.dirkSigner(s.Dirk)
 	}
+	k.proxyStore(s)
 }
 
 // lower makes Commit-Boost's capitalised names ours.

@@ -12,8 +12,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/chain"
+	"sidecar/commitments"
 	"sidecar/internal/app"
 	"sidecar/internal/config"
 	"sidecar/internal/ledger"
@@ -50,8 +54,22 @@ func initialise(ctx context.Context, n *simnet.Net, path string) error {
 	if err != nil {
 		return err
 	}
-	proxies := keystore.ProxyStore{Keys: store.KeysPath, Secrets: store.SecretsPath, Domain: n.Spec.Domain(chain.DomainCommitBoost), LogN: cheapLogN}
-	if _, err := proxies.GenerateProxy(ctx, local, local.Pubkeys()[0], c.Modules[0].ID); err != nil {
+	defer local.Close()
+	// The first of these keys is cheap to decrypt; its delegation precedes the ledger.
+	proxies, err := keystore.OpenProxies(keystore.ProxiesConfig{
+		Store: keystore.EncryptedStore{Keys: store.KeysPath, Secrets: store.SecretsPath, LogN: cheapLogN},
+		Spec:  n.Spec, Clock: chain.NewClock(n.Spec, nil), Consensus: local.Pubkeys(),
+		Vouch: func(ctx context.Context, d commitments.ProxyDelegation, _ string) (sig phase0.BLSSignature, err error) {
+			b, err := local.Sign(ctx, commitments.BLSKey(d.Delegator), keystore.DelegationMessage(n.Spec, d))
+			copy(sig[:], b)
+			return sig, err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer proxies.Close()
+	if _, err := proxies.Generate(ctx, c.Modules[0].ID, local.Pubkeys()[0], keystore.SchemeBLS, time.Time{}); err != nil {
 		return err
 	}
 	return app.Init(ctx, c, io.Discard)

@@ -5,16 +5,22 @@
 package ecdsa
 
 import (
+	"bytes"
 	"crypto/ecdsa"
+	"crypto/rand"
 	"fmt"
 	"io"
 
 	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/crypto/secp256k1"
 
 	"sidecar/fault"
+	"sidecar/internal/harden"
 )
+
+const secretLength = 32
 
 // Faults of this package.
 var (
@@ -24,46 +30,63 @@ var (
 
 // SecretKey is a private key. It prints as a placeholder.
 type SecretKey struct {
-	k       *ecdsa.PrivateKey
+	bytes   []byte // 32, big-endian; shared by copies of the struct
 	address bellatrix.ExecutionAddress
 }
 
 // NewSecretKey makes a random key.
 func NewSecretKey() (*SecretKey, error) {
-	k, err := crypto.GenerateKey()
-	if err != nil {
-		return nil, fmt.Errorf("make an ECDSA key: %w", err)
+	var b [secretLength]byte
+	defer clear(b[:])
+	for {
+		_, _ = rand.Read(b[:]) // never fails [crypto/rand]
+		if s, err := ParseSecretKey(b[:]); err == nil {
+			return s, nil
+		}
 	}
-	return newSecretKey(k), nil
 }
 
-// ParseSecretKey reads 32 big-endian bytes.
+// ParseSecretKey reads 32 big-endian bytes. Fault: ErrSecretKey.
 func ParseSecretKey(b []byte) (*SecretKey, error) {
-	k, err := crypto.ToECDSA(b)
-	if err != nil {
-		return nil, ErrSecretKey.With("not in [1, n)") // the library's text could tell of the key
+	curve := secp256k1.S256()
+	order := curve.N.Bytes()
+	if len(b) != secretLength || bytes.Compare(b, order) >= 0 || bytes.Equal(b, make([]byte, secretLength)) {
+		return nil, ErrSecretKey.With("not 32 bytes in [1, n)")
 	}
-	return newSecretKey(k), nil
+	x, y := curve.ScalarBaseMult(b)
+	public := ecdsa.PublicKey{Curve: curve, X: x, Y: y}
+	return &SecretKey{bytes: bytes.Clone(b), address: bellatrix.ExecutionAddress(crypto.PubkeyToAddress(public))}, nil
 }
 
-func newSecretKey(k *ecdsa.PrivateKey) *SecretKey {
-	return &SecretKey{k: k, address: bellatrix.ExecutionAddress(crypto.PubkeyToAddress(k.PublicKey))}
+// MoveTo moves the key into a vault, and wipes it where it was. What the library
+// and the kernel copied to stacks and registers while computing is not reached.
+func (s *SecretKey) MoveTo(v *harden.Vault) *SecretKey {
+	moved := &SecretKey{bytes: v.Bytes(secretLength), address: s.address}
+	copy(moved.bytes, s.bytes)
+	s.Wipe()
+	return moved
 }
+
+// Wipe zeroes the key. It signs nothing after that.
+func (s *SecretKey) Wipe() { clear(s.bytes) }
 
 // Bytes returns the 32 big-endian bytes of the key. Keep them out of logs.
-func (s *SecretKey) Bytes() []byte { return crypto.FromECDSA(s.k) }
+func (s *SecretKey) Bytes() []byte { return bytes.Clone(s.bytes) }
 
 // Format hides the key from every verb.
-func (s *SecretKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "ecdsa.SecretKey(hidden)") }
+func (SecretKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "ecdsa.SecretKey(hidden)") }
+
+// MarshalJSON hides the key from encoders.
+func (SecretKey) MarshalJSON() ([]byte, error) { return []byte(`"ecdsa.SecretKey(hidden)"`), nil }
 
 // Address returns what the key goes by.
 func (s *SecretKey) Address() bellatrix.ExecutionAddress { return s.address }
 
-// Sign signs a 32-byte signing root.
+// Sign signs a 32-byte signing root. Fault: ErrSecretKey, of a wiped key.
 func (s *SecretKey) Sign(root phase0.Root) (sig [65]byte, err error) {
-	b, err := crypto.Sign(root[:], s.k)
+	b, err := secp256k1.Sign(root[:], s.bytes)
 	if err != nil {
-		return sig, fmt.Errorf("sign with ECDSA: %w", err)
+		return sig, ErrSecretKey.With("it signs nothing")
 	}
 	copy(sig[:], b)
 	sig[64] += 27

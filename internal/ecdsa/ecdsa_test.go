@@ -2,6 +2,7 @@ package ecdsa_test
 
 import (
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/big"
@@ -11,6 +12,7 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/internal/ecdsa"
+	"sidecar/internal/harden"
 )
 
 func unhex(t *testing.T, s string) []byte {
@@ -89,8 +91,37 @@ func TestSecretKey_RefusesAndHides(t *testing.T) {
 		t.Error("the bytes are another key's")
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d", "%q"} {
-		if got := fmt.Sprintf(verb, k); strings.Contains(got, secretA[:8]) || !strings.Contains(got, "hidden") {
-			t.Errorf("%s shows %s", verb, got)
+		for _, v := range []any{k, *k, struct{ K ecdsa.SecretKey }{*k}} {
+			if got := fmt.Sprintf(verb, v); strings.Contains(got, secretA[:8]) || !strings.Contains(got, "hidden") {
+				t.Errorf("%s shows %s", verb, got)
+			}
+		}
+	}
+	if got, err := json.Marshal(struct{ K any }{k}); err != nil || !strings.Contains(string(got), "hidden") {
+		t.Errorf("JSON shows %s, %v", got, err)
+	}
+}
+
+func TestMoveTo(t *testing.T) {
+	k, err := ecdsa.ParseSecretKey(unhex(t, secretA))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := phase0.Root{1}
+	want, err := k.Sign(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := harden.NewVault()
+	defer v.Close()
+	moved := k.MoveTo(v)
+	if got, err := moved.Sign(root); err != nil || got != want || moved.Address() != k.Address() {
+		t.Errorf("the moved key: %x, %v", got, err)
+	}
+	moved.Wipe()
+	for name, wiped := range map[string]*ecdsa.SecretKey{"old": k, "moved": moved} {
+		if got, err := wiped.Sign(root); !errors.Is(err, ecdsa.ErrSecretKey) {
+			t.Errorf("the wiped %s key signs %x", name, got)
 		}
 	}
 }

@@ -1,23 +1,11 @@
 package keystore
 
 import (
-	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/bits"
-	"strings"
 
-	"github.com/attestantio/go-eth2-client/spec/phase0"
-	keystorev4 "github.com/wealdtech/go-eth2-wallet-encryptor-keystorev4"
-	"golang.org/x/crypto/scrypt"
-
-	"sidecar/internal/bls"
+	"sidecar/commitments"
 )
 
 // Bounds of what is derived before the password is known to be right. The
@@ -35,7 +23,8 @@ const (
 	DefaultLogN = 18
 )
 
-// file is an ERC-2335 keystore. [EIP-2335]
+// file is an ERC-2335 keystore. [EIP-2335] Commit-Boost keeps ECDSA proxies in
+// it too, with their address for pubkey.
 type file struct {
 	Crypto      cryptoPart `json:"crypto"`
 	UUID        string     `json:"uuid"`
@@ -74,36 +63,40 @@ type cryptoPart struct {
 	} `json:"cipher"`
 }
 
-// parse reads a keystore and checks every bound. It derives nothing. A second
-// check on the decrypting library: it must not meet input it would panic on.
+// parse reads a keystore of one key and checks every bound. It derives nothing.
 // Faults: ErrInvalid, ErrKDFBounds.
-func parse(text []byte) (*file, phase0.BLSPubKey, error) {
+func parse(text []byte) (*file, commitments.Key, error) {
 	var f file
-	var public phase0.BLSPubKey
+	var nobody commitments.Key
 	if err := json.Unmarshal(text, &f); err != nil {
 		// The library's text would quote the file.
-		return nil, public, ErrInvalid.With("not a JSON keystore")
+		return nil, nobody, ErrInvalid.With("not a JSON keystore")
 	}
 	if f.Version != 4 {
-		return nil, public, ErrInvalid.With("version %d, want 4", f.Version)
+		return nil, nobody, ErrInvalid.With("version %d, want 4", f.Version)
 	}
-	if n, err := hex.Decode(public[:], hexDigits(f.Pubkey, len(public))); err != nil || n != len(public) {
-		return nil, public, ErrInvalid.With("pubkey is not 48 bytes of hex")
+	key, ok := parseName(f.Pubkey)
+	if !ok || key.IsZero() {
+		return nil, nobody, ErrInvalid.With("pubkey is not 48 bytes of hex, or an address")
 	}
-	c := &f.Crypto
-	if c.Checksum.Function != "sha256" || !isHex(c.Checksum.Message, 32, 32) {
-		return nil, public, ErrInvalid.With("checksum is not SHA-256")
+	if len(f.Crypto.Cipher.Message) != 64 {
+		return nil, nobody, ErrInvalid.With("cipher is not AES-128-CTR of a 32-byte secret")
 	}
-	if c.Cipher.Function != "aes-128-ctr" || !isHex(c.Cipher.Params.IV, 16, 16) || !isHex(c.Cipher.Message, 32, 32) {
-		return nil, public, ErrInvalid.With("cipher is not AES-128-CTR of a 32-byte secret")
-	}
-	if !isHex(c.KDF.Params.Salt, 1, maxSalt) {
-		return nil, public, ErrInvalid.With("salt is not hex")
-	}
-	return &f, public, bounded(c)
+	return &f, key, f.Crypto.bounded(32, true)
 }
 
-func bounded(c *cryptoPart) error {
+// bounded checks everything that decrypting depends on. most is how many bytes
+// may be encrypted, checked whether there must be a checksum.
+func (c *cryptoPart) bounded(most int, checked bool) error {
+	if without := c.Checksum.Message == "" && !checked; !without && (c.Checksum.Function != "sha256" || !isHex(c.Checksum.Message, 32, 32)) {
+		return ErrInvalid.With("checksum is not SHA-256")
+	}
+	if c.Cipher.Function != "aes-128-ctr" || !isHex(c.Cipher.Params.IV, 16, 16) || !isHex(c.Cipher.Message, 1, most) {
+		return ErrInvalid.With("cipher is not AES-128-CTR, or of more than %d bytes", most)
+	}
+	if !isHex(c.KDF.Params.Salt, 1, maxSalt) {
+		return ErrInvalid.With("salt is not hex")
+	}
 	k := &c.KDF.Params
 	if k.DKLen < minDerived || k.DKLen > maxDerived {
 		return ErrKDFBounds.With("dklen %d", k.DKLen)
@@ -131,94 +124,35 @@ func bounded(c *cryptoPart) error {
 
 // open decrypts a keystore and checks that it holds the key it names.
 // Faults: ErrInvalid, ErrKDFBounds, ErrPassword, ErrMismatch.
-func open(text, password []byte) (*bls.SecretKey, error) {
-	f, public, err := parse(text)
+func open(text, password []byte) (secretKey, error) {
+	f, key, err := parse(text)
 	if err != nil {
 		return nil, err
 	}
-	again, err := json.Marshal(f.Crypto)
+	raw, err := f.Crypto.decrypt(password)
 	if err != nil {
-		return nil, ErrInvalid.With("not a JSON keystore")
-	}
-	var generic map[string]any
-	if err := json.Unmarshal(again, &generic); err != nil {
-		return nil, ErrInvalid.With("not a JSON keystore")
-	}
-	raw, err := keystorev4.New().Decrypt(generic, string(password))
-	if err != nil {
-		return nil, ErrPassword.With("%#x", public[:])
+		return nil, fmt.Errorf("%s: %w", key, err)
 	}
 	defer clear(raw)
-	secret, err := bls.ParseSecretKey(raw)
+	secret, err := parseSecret(schemeOf(key), raw)
 	if err != nil {
-		return nil, ErrInvalid.With("%#x: the decrypted bytes are not a BLS key", public[:])
+		return nil, ErrInvalid.With("%s: the decrypted bytes are not such a key", key)
 	}
-	if got := secret.PublicKey(); got != public {
-		return nil, ErrMismatch.With("the file names %#x and holds %#x", public[:], got[:])
+	if got := secret.name(); got != key {
+		secret.Wipe()
+		return nil, ErrMismatch.With("the file names %s and holds %s", key, got)
 	}
 	return secret, nil
 }
 
-// seal encrypts a secret with scrypt, n = 2^logN. The password is ASCII without
-// control characters, so that no normalisation applies to it. [EIP-2335]
-func seal(secret *bls.SecretKey, password []byte, logN int) ([]byte, error) {
-	if logN < 1 || 1<<logN > maxScryptMemory/(128*8) {
-		return nil, ErrKDFBounds.With("scrypt n 2^%d", logN)
+// seal encrypts a secret with scrypt, n = 2^logN.
+func seal(secret secretKey, password []byte, logN int) ([]byte, error) {
+	described := fileName(secret.name())
+	f := file{UUID: uuid(), Pubkey: secret.name().String()[2:], Version: 4, Description: &described}
+	raw := secret.Bytes()
+	defer clear(raw)
+	if err := f.Crypto.encrypt(raw, password, logN); err != nil {
+		return nil, err
 	}
-	salt, iv, id := make([]byte, 32), make([]byte, 16), make([]byte, 16)
-	for _, b := range [][]byte{salt, iv, id} {
-		_, _ = rand.Read(b) // never fails [crypto/rand]
-	}
-	derived, err := scrypt.Key(password, salt, 1<<logN, 8, 1, 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive key: %w", err)
-	}
-	defer clear(derived)
-	block, err := aes.NewCipher(derived[:16])
-	if err != nil {
-		return nil, fmt.Errorf("encrypt key: %w", err)
-	}
-	message := secret.Bytes()
-	cipher.NewCTR(block, iv).XORKeyStream(message, message)
-	checksum := sha256.Sum256(append(bytes.Clone(derived[16:]), message...))
-
-	public := secret.PublicKey()
-	described := fmt.Sprintf("%#x", public[:])
-	f := file{UUID: uuid(id), Pubkey: described[2:], Version: 4, Description: &described}
-	c := &f.Crypto
-	c.KDF.Function = "scrypt"
-	c.KDF.Params.DKLen, c.KDF.Params.N, c.KDF.Params.R, c.KDF.Params.P = 32, 1<<logN, 8, 1
-	c.KDF.Params.Salt = hex.EncodeToString(salt)
-	c.Checksum.Function, c.Checksum.Message = "sha256", hex.EncodeToString(checksum[:])
-	c.Cipher.Function, c.Cipher.Message = "aes-128-ctr", hex.EncodeToString(message)
-	c.Cipher.Params.IV = hex.EncodeToString(iv)
 	return json.Marshal(f)
-}
-
-// uuid writes 16 random bytes as a version 4 UUID. [RFC 9562 §5.4]
-func uuid(b []byte) string {
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// hexDigits returns the digits of s if it is n bytes of hex, 0x optional.
-func hexDigits(s string, n int) []byte {
-	s = strings.TrimPrefix(s, "0x")
-	if len(s) != 2*n {
-		return nil
-	}
-	return []byte(s)
-}
-
-func isHex(s string, least, most int) bool {
-	b, err := hex.DecodeString(s)
-	return err == nil && len(b) >= least && len(b) <= most
-}
-
-// parseKey reads a public key as it stands in file and folder names.
-func parseKey(name string) (key phase0.BLSPubKey, err error) {
-	if n, err := hex.Decode(key[:], hexDigits(name, len(key))); err != nil || n != len(key) {
-		return key, errors.New("not a public key")
-	}
-	return key, nil
 }

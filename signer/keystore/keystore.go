@@ -1,7 +1,8 @@
-// Package keystore is where private keys are: consensus keys and proxy keys in
-// ERC-2335 files on this machine. It decrypts within bounds, checks that a key
-// is the one its file names, and signs 32-byte roots. It never decides what may
-// be signed, and never shows a secret in a log, an error or a format verb.
+// Package keystore is where private keys are: consensus keys in ERC-2335 files
+// on this machine or with a remote holder, and the proxy keys of modules. It
+// decrypts within bounds, checks that a key is the one its file names, keeps it
+// in locked memory and signs. It never decides what may be signed, and never
+// shows a secret in a log, an error or a format verb.
 package keystore
 
 import (
@@ -16,67 +17,80 @@ import (
 	"sidecar/commitments"
 	"sidecar/fault"
 	"sidecar/internal/bls"
+	"sidecar/internal/harden"
 )
 
 // Faults of this package.
 var (
-	ErrNotHeld    = fault.Define("key_not_held", fault.NotFound, "The keystore holds no such key.")
-	ErrInvalid    = fault.Define("keystore_invalid", fault.Invalid, "A keystore file is missing, malformed, or of a kind this sidecar does not read.")
-	ErrKDFBounds  = fault.Define("keystore_kdf_bounds", fault.Invalid, "A keystore asks for more, or less, key derivation than any honest one.")
-	ErrPassword   = fault.Define("keystore_password", fault.Invalid, "A keystore does not open with its password.")
-	ErrMismatch   = fault.Define("keystore_mismatch", fault.Conflict, "A keystore holds another key than it names.")
-	ErrEmpty      = fault.Define("keystore_empty", fault.Invalid, "There is no key where the configuration says keys are.")
-	ErrDelegation = fault.Define("proxy_delegation_invalid", fault.Invalid, "A proxy key's delegation is not signed by its validator for this network.")
-	ErrModuleName = fault.Define("proxy_module_name", fault.Invalid, "A module id cannot name a folder of proxy keys.")
+	ErrNotHeld   = fault.Define("key_not_held", fault.NotFound, "The keystore holds no such key.")
+	ErrInvalid   = fault.Define("keystore_invalid", fault.Invalid, "A keystore file is missing, malformed, or of a kind this sidecar does not read.")
+	ErrKDFBounds = fault.Define("keystore_kdf_bounds", fault.Invalid, "A keystore asks for more, or less, key derivation than any honest one.")
+	ErrPassword  = fault.Define("keystore_password", fault.Invalid, "A keystore does not open with its password.")
+	ErrMismatch  = fault.Define("keystore_mismatch", fault.Conflict, "A keystore holds another key than it names.")
+	ErrEmpty     = fault.Define("keystore_empty", fault.Invalid, "There is no key where the configuration says keys are.")
 )
 
-// Holder is a place that holds private keys: this package's Local, or a remote one.
-type Holder interface {
-	Sign(ctx context.Context, key commitments.Key, m commitments.Message) ([]byte, error)
-}
-
-// Local holds keys in memory. Its methods may be called from any goroutine.
+// Local holds keys in the memory of this process. Its methods may be called from
+// any goroutine.
 type Local struct {
-	mu   sync.RWMutex
-	keys map[phase0.BLSPubKey]*bls.SecretKey // guarded by mu
+	vault *harden.Vault
+
+	mu   sync.RWMutex // held for reading while a key signs, so that wiping it waits
+	keys map[commitments.Key]secretKey
 }
 
-// NewLocal returns a keystore that holds the given keys.
+// NewLocal returns a keystore that holds the given keys, which it moves into
+// memory of its own: do not use them again.
 func NewLocal(keys ...*bls.SecretKey) *Local {
-	l := &Local{keys: make(map[phase0.BLSPubKey]*bls.SecretKey, len(keys))}
+	l := &Local{vault: harden.NewVault(), keys: make(map[commitments.Key]secretKey, len(keys))}
 	for _, k := range keys {
 		l.Add(k)
 	}
 	return l
 }
 
-// Add takes a key and returns its public key. The same key twice is no error.
+// Add takes a key, as NewLocal does, and returns its public key. The same key
+// twice is no error.
 func (l *Local) Add(key *bls.SecretKey) phase0.BLSPubKey {
-	public := key.PublicKey()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.keys[public] = key
-	return public
+	return l.add(blsSecret{key}).BLS
 }
 
-// AddProxies takes the secrets of proxy keys.
-func (l *Local) AddProxies(proxies ...Proxy) {
-	for _, p := range proxies {
-		l.Add(p.secret)
+func (l *Local) add(secret secretKey) commitments.Key {
+	name := secret.name()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, has := l.keys[name]; has {
+		secret.Wipe()
+		return name
+	}
+	l.keys[name] = secret.moveTo(l.vault)
+	return name
+}
+
+// drop forgets a key and zeroes it.
+func (l *Local) drop(key commitments.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if secret := l.keys[key]; secret != nil {
+		secret.Wipe()
+		delete(l.keys, key)
 	}
 }
 
-// Pubkeys returns the public keys held, ascending.
-func (l *Local) Pubkeys() []phase0.BLSPubKey {
+// Keys returns the names of the keys held, in ascending order.
+func (l *Local) Keys() []commitments.Key {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	keys := make([]phase0.BLSPubKey, 0, len(l.keys))
+	keys := make([]commitments.Key, 0, len(l.keys))
 	for k := range l.keys {
 		keys = append(keys, k)
 	}
-	slices.SortFunc(keys, func(a, b phase0.BLSPubKey) int { return bytes.Compare(a[:], b[:]) })
+	slices.SortFunc(keys, compareKeys)
 	return keys
 }
+
+// Pubkeys returns the public keys of the BLS keys held, ascending.
+func (l *Local) Pubkeys() []phase0.BLSPubKey { return pubkeys(l.Keys()) }
 
 // Sign signs the root of a message. It is deterministic. It asks nobody whether
 // it may: only the signer calls it. Fault: ErrNotHeld.
@@ -85,13 +99,26 @@ func (l *Local) Sign(ctx context.Context, key commitments.Key, m commitments.Mes
 		return nil, err
 	}
 	l.mu.RLock()
-	secret := l.keys[key.BLS]
-	l.mu.RUnlock()
-	if secret == nil || key.IsECDSA() {
+	defer l.mu.RUnlock()
+	secret := l.keys[key]
+	if secret == nil {
 		return nil, ErrNotHeld.With("%s", key)
 	}
-	sig := secret.Sign(m.Root())
-	return sig[:], nil
+	return secret.sign(m.Root())
+}
+
+// Unlocked says why some key may be swapped out to disk; nil if none can.
+func (l *Local) Unlocked() error { return l.vault.Unlocked() }
+
+// Close zeroes every key. Later calls of Sign find none.
+func (l *Local) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, secret := range l.keys {
+		secret.Wipe()
+	}
+	clear(l.keys)
+	l.vault.Close()
 }
 
 // Format hides the keys from every verb.
@@ -101,7 +128,20 @@ func (l *Local) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "keystore.Local(%d keys)", len(l.keys))
 }
 
-var _ interface {
-	Holder
-	fmt.Formatter
-} = (*Local)(nil)
+// pubkeys are the BLS keys among some.
+func pubkeys(keys []commitments.Key) []phase0.BLSPubKey {
+	out := make([]phase0.BLSPubKey, 0, len(keys))
+	for _, k := range keys {
+		if k.IsBLS() {
+			out = append(out, k.BLS)
+		}
+	}
+	return out
+}
+
+func compareKeys(a, b commitments.Key) int {
+	if c := bytes.Compare(a.BLS[:], b.BLS[:]); c != 0 {
+		return c
+	}
+	return bytes.Compare(a.Address[:], b.Address[:])
+}

@@ -1,20 +1,17 @@
 package keystore
 
 import (
-	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
-	keystorev4 "github.com/wealdtech/go-eth2-wallet-encryptor-keystorev4"
 
 	"sidecar/chain"
 	"sidecar/commitments"
@@ -38,13 +35,13 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-func secretOf(t testing.TB, s string) *bls.SecretKey {
+func secretOf(t testing.TB, s string) blsSecret {
 	t.Helper()
 	k, err := bls.ParseSecretKey(unhex(t, s))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return k
+	return blsSecret{k}
 }
 
 func TestLoad_Layouts(t *testing.T) {
@@ -58,6 +55,9 @@ func TestLoad_Layouts(t *testing.T) {
 		"lighthouse": {Source{FormatLighthouse, "testdata/keys", "testdata/secrets"}, both},
 		"nimbus":     {Source{FormatNimbus, "testdata/nimbus-keys", "testdata/secrets"}, both},
 		"teku":       {Source{FormatTeku, "testdata/teku-keys", "testdata/teku-secrets"}, both},
+		"prysm":      {Source{FormatPrysm, "testdata/prysm/direct/accounts/all-accounts.keystore.json", "testdata/prysm/empty_pass"}, both},
+		"lodestar 1": {Source{FormatLodestar, lodestar(t, key1), "testdata/lodestar-secrets/" + key1}, both[:1]},
+		"lodestar 2": {Source{FormatLodestar, lodestar(t, key2), "testdata/lodestar-secrets/" + key2}, both[1:]},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -73,6 +73,36 @@ func TestLoad_Layouts(t *testing.T) {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})
+	}
+}
+
+// lodestar makes a folder with the published keystore of one key, and with what
+// the deposit tool leaves beside it. One password opens only one of the two.
+func lodestar(t testing.TB, keys ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	files := map[string][]byte{"deposit_data-1700000000.json": []byte("[]"), "notes.txt": nil}
+	for _, key := range keys {
+		text, err := os.ReadFile("testdata/teku-keys/" + key + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[key+".json"] = text
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestLoad_LodestarHasOnePassword: a keystore of another password is no less
+// broken because it lies in a folder with others.
+func TestLoad_LodestarHasOnePassword(t *testing.T) {
+	_, err := Load(Source{FormatLodestar, lodestar(t, key1, key2), "testdata/lodestar-secrets/" + key1})
+	if !errors.Is(err, ErrPassword) || !strings.Contains(err.Error(), key2+".json") || strings.Contains(err.Error(), key1+".json") {
+		t.Errorf("got %v, want %v naming %s alone", err, ErrPassword, key2)
 	}
 }
 
@@ -196,7 +226,7 @@ func TestLoad_OneBrokenAmongTenIsNamed(t *testing.T) {
 	if _, err := Load(Source{FormatLighthouse, keys, secrets}); !errors.Is(err, ErrEmpty) {
 		t.Errorf("wrong layout: got %v, want %v", err, ErrEmpty)
 	}
-	if _, err := Load(Source{"prysm", keys, secrets}); !errors.Is(err, ErrInvalid) {
+	if _, err := Load(Source{"nobody", keys, secrets}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("unknown format: got %v, want %v", err, ErrInvalid)
 	}
 }
@@ -215,138 +245,4 @@ func TestLoad_FolderNamesAnotherKey(t *testing.T) {
 	if _, err := Load(Source{FormatLighthouse, keys, secrets}); !errors.Is(err, ErrMismatch) {
 		t.Errorf("got %v, want %v", err, ErrMismatch)
 	}
-}
-
-// edited returns a light keystore with one JSON value replaced.
-func edited(t testing.TB, value any, path ...string) []byte {
-	t.Helper()
-	text, err := seal(secretOf(t, secret1), []byte("password"), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var root map[string]any
-	if err := json.Unmarshal(text, &root); err != nil {
-		t.Fatal(err)
-	}
-	at := root
-	for _, name := range path[:len(path)-1] {
-		at, _ = at[name].(map[string]any)
-	}
-	at[path[len(path)-1]] = value
-	text, err = json.Marshal(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
-func TestOpen_Bounds(t *testing.T) {
-	kdf := func(name string) []string { return []string{"crypto", "kdf", "params", name} }
-	pbkdf2 := func(c any) map[string]any {
-		return map[string]any{"function": "pbkdf2", "message": "", "params": map[string]any{"dklen": 32, "c": c, "prf": "hmac-sha256", "salt": "00"}}
-	}
-	cases := map[string]struct {
-		text []byte
-		want error
-	}{
-		"n huge":             {edited(t, 1<<40, kdf("n")...), ErrKDFBounds},
-		"n beyond memory":    {edited(t, 1<<20, kdf("n")...), ErrKDFBounds},
-		"n not a power of 2": {edited(t, 1000, kdf("n")...), ErrKDFBounds},
-		"n one":              {edited(t, 1, kdf("n")...), ErrKDFBounds},
-		"n negative":         {edited(t, -2, kdf("n")...), ErrKDFBounds},
-		"r zero":             {edited(t, 0, kdf("r")...), ErrKDFBounds},
-		"r huge":             {edited(t, 1<<30, kdf("r")...), ErrKDFBounds},
-		"p huge":             {edited(t, 1<<30, kdf("p")...), ErrKDFBounds},
-		"dklen short":        {edited(t, 16, kdf("dklen")...), ErrKDFBounds},
-		"dklen huge":         {edited(t, 1<<30, kdf("dklen")...), ErrKDFBounds},
-		"c huge":             {edited(t, pbkdf2(1<<40), "crypto", "kdf"), ErrKDFBounds},
-		"c zero":             {edited(t, pbkdf2(0), "crypto", "kdf"), ErrKDFBounds},
-		"no kdf":             {edited(t, nil, "crypto", "kdf"), ErrInvalid},
-		"no kdf parameters":  {edited(t, nil, "crypto", "kdf", "params"), ErrInvalid},
-		"unknown kdf":        {edited(t, "argon2", "crypto", "kdf", "function"), ErrInvalid},
-		"no salt":            {edited(t, "", kdf("salt")...), ErrInvalid},
-		"iv short":           {edited(t, "00", "crypto", "cipher", "params", "iv"), ErrInvalid},
-		"no cipher":          {edited(t, nil, "crypto", "cipher"), ErrInvalid},
-		"long message":       {edited(t, strings.Repeat("00", 33), "crypto", "cipher", "message"), ErrInvalid},
-		"no checksum":        {edited(t, nil, "crypto", "checksum"), ErrInvalid},
-		"other checksum":     {edited(t, "md5", "crypto", "checksum", "function"), ErrInvalid},
-		"wrong checksum":     {edited(t, strings.Repeat("00", 32), "crypto", "checksum", "message"), ErrPassword},
-		"version 3":          {edited(t, 3, "version"), ErrInvalid},
-		"no pubkey":          {edited(t, "", "pubkey"), ErrInvalid},
-		"other pubkey":       {edited(t, key2[2:], "pubkey"), ErrMismatch},
-		"empty":              {nil, ErrInvalid},
-	}
-	for name, c := range cases {
-		if _, err := open(c.text, []byte("password")); !errors.Is(err, c.want) {
-			t.Errorf("%s: got %v, want %v", name, err, c.want)
-		}
-	}
-	if _, err := seal(secretOf(t, secret1), []byte("p"), 20); !errors.Is(err, ErrKDFBounds) {
-		t.Errorf("seal beyond the bounds: got %v, want %v", err, ErrKDFBounds)
-	}
-}
-
-// TestSeal_OpensElsewhere has the library of another author open what we write.
-func TestSeal_OpensElsewhere(t *testing.T) {
-	text, err := seal(secretOf(t, secret1), []byte("password"), 4)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var f struct {
-		Crypto map[string]any `json:"crypto"`
-	}
-	if err := json.Unmarshal(text, &f); err != nil {
-		t.Fatal(err)
-	}
-	got, err := keystorev4.New().Decrypt(f.Crypto, "password")
-	if err != nil || hex.EncodeToString(got) != secret1 {
-		t.Errorf("got %d bytes, %v", len(got), err)
-	}
-}
-
-// TestSecrets_NeverPrint looks for a canary in everything that prints.
-func TestSecrets_NeverPrint(t *testing.T) {
-	secret := secretOf(t, secret1)
-	l := NewLocal(secret)
-	p := Proxy{Module: "m", secret: secret}
-	_, wrong := open(edited(t, key2[2:], "pubkey"), []byte("password"))
-	var out bytes.Buffer
-	slog.New(slog.NewTextHandler(&out, nil)).Info("Canary", "local", l, "proxy", p, "pointer", &p, "error", wrong)
-	slog.New(slog.NewJSONHandler(&out, nil)).Info("Canary", "local", l, "proxy", p, "pointer", &p, "error", wrong)
-	for _, v := range []any{l, p, &p, []Proxy{p}, map[string]any{"x": l}, struct{ L *Local }{l}, wrong} {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%q", "%d"} {
-			fmt.Fprintf(&out, verb, v)
-		}
-	}
-	text := strings.ToLower(out.String())
-	decimal := strings.Trim(fmt.Sprint(unhex(t, secret1)), "[]")
-	for _, canary := range []string{secret1[:16], secret1[48:], decimal[:20], "password\""} {
-		if strings.Contains(text, canary) {
-			t.Errorf("%q shows in:\n%s", canary, text)
-		}
-	}
-}
-
-// FuzzOpen: no input panics, and nothing opens that is not the sound keystore.
-func FuzzOpen(f *testing.F) {
-	for _, path := range []string{"testdata/keys/" + key1 + "/voting-keystore.json", "testdata/teku-keys/" + key2 + ".json"} {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(text)
-	}
-	f.Add(edited(f, nil, "crypto", "kdf", "params"))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		k, public, err := parse(text)
-		if err != nil {
-			return
-		}
-		if p := k.Crypto.KDF.Params; p.N*p.R*p.P > 1<<10 || p.C > 1<<10 {
-			return // honest, and too slow to derive here
-		}
-		if secret, err := open(text, []byte("x")); err == nil && secret.PublicKey() != public {
-			t.Errorf("opened another key")
-		}
-	})
 }

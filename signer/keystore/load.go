@@ -1,12 +1,9 @@
 package keystore
 
 import (
-	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -14,8 +11,6 @@ import (
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"golang.org/x/sync/errgroup"
-
-	"sidecar/internal/bls"
 )
 
 // Limits of what is read.
@@ -37,6 +32,8 @@ const (
 	FormatLighthouse Format = "lighthouse" // Keys/<pubkey>/voting-keystore.json; Secrets/0x<pubkey>
 	FormatNimbus     Format = "nimbus"     // Keys/<pubkey>/keystore.json; Secrets/0x<pubkey>
 	FormatTeku       Format = "teku"       // Keys/<name>.json; Secrets/<name>.txt
+	FormatLodestar   Format = "lodestar"   // Keys/<any>.json; Secrets: the password file of all of them
+	FormatPrysm      Format = "prysm"      // Keys: all-accounts.keystore.json; Secrets: the wallet's password file
 	FormatFile       Format = "file"       // Keys: a JSON array of plain secrets, for tests only
 )
 
@@ -51,30 +48,51 @@ type Source struct {
 // that names its file; all broken ones are named at once. No key at all is an
 // error. Faults: ErrInvalid, ErrKDFBounds, ErrPassword, ErrMismatch, ErrEmpty.
 func Load(s Source) (*Local, error) {
-	if s.Format == FormatFile {
+	secrets, err := s.load()
+	if err == nil && len(secrets) == 0 {
+		err = ErrEmpty.With("%s, format %s", s.Keys, s.Format)
+	}
+	if err != nil {
+		for _, secret := range secrets {
+			secret.Wipe()
+		}
+		return nil, err
+	}
+	l := NewLocal()
+	for _, secret := range secrets {
+		l.add(secret)
+	}
+	return l, nil
+}
+
+// load returns what could be read even if there is an error.
+func (s Source) load() (secrets []secretKey, err error) {
+	switch s.Format {
+	case FormatFile:
 		return loadList(s.Keys)
+	case FormatPrysm:
+		return loadPrysm(s.Keys, s.Secrets)
 	}
 	found, err := s.find()
 	if err != nil {
 		return nil, err
 	}
-	if len(found) == 0 {
-		return nil, ErrEmpty.With("%s, format %s", s.Keys, s.Format)
-	}
-	secrets, errs := make([]*bls.SecretKey, len(found)), make([]error, len(found))
+	opened, errs := make([]secretKey, len(found)), make([]error, len(found))
 	var group errgroup.Group
 	group.SetLimit(min(maxParallel, runtime.GOMAXPROCS(0)))
 	for i, at := range found {
 		group.Go(func() error {
-			secrets[i], errs[i] = at.load()
+			opened[i], errs[i] = at.load()
 			return nil
 		})
 	}
 	_ = group.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return nil, err
+	for i, secret := range opened {
+		if errs[i] == nil {
+			secrets = append(secrets, secret)
+		}
 	}
-	return NewLocal(secrets...), nil
+	return secrets, errors.Join(errs...)
 }
 
 // location is one keystore and its password.
@@ -92,7 +110,9 @@ func (s Source) find() ([]location, error) {
 	case FormatNimbus:
 		return s.findNamed("keystore.json")
 	case FormatTeku:
-		return s.findPaired()
+		return s.findFlat(func(name string) string { return filepath.Join(s.Secrets, name+".txt") })
+	case FormatLodestar:
+		return s.findFlat(func(string) string { return s.Secrets })
 	default:
 		return nil, ErrInvalid.With("unknown format %.32q", string(s.Format))
 	}
@@ -105,7 +125,7 @@ func (s Source) findNamed(name string) (found []location, err error) {
 		return nil, ErrInvalid.Wrap(err)
 	}
 	for _, e := range entries {
-		key, err := parseKey(e.Name())
+		key, err := parsePubkey(e.Name())
 		if err != nil {
 			continue
 		}
@@ -118,22 +138,37 @@ func (s Source) findNamed(name string) (found []location, err error) {
 	return found, nil
 }
 
-// findPaired finds keystores that share a file name with their password.
-func (s Source) findPaired() (found []location, err error) {
+// findFlat finds the keystores that lie in one folder. What the deposit tool puts
+// beside them is no keystore.
+func (s Source) findFlat(password func(name string) string) (found []location, err error) {
 	entries, err := os.ReadDir(s.Keys)
 	if err != nil {
 		return nil, ErrInvalid.Wrap(err)
 	}
 	for _, e := range entries {
-		if name, ok := strings.CutSuffix(e.Name(), ".json"); ok && !e.IsDir() {
-			found = append(found, location{filepath.Join(s.Keys, e.Name()), filepath.Join(s.Secrets, name+".txt"), nil})
+		name, ok := strings.CutSuffix(e.Name(), ".json")
+		if ok && !e.IsDir() && name != "" && !strings.HasPrefix(name, ".") && !strings.HasPrefix(name, "deposit_data") {
+			found = append(found, location{filepath.Join(s.Keys, e.Name()), password(name), nil})
 		}
 	}
 	return found, nil
 }
 
-// load opens one keystore. Every error names the file.
-func (at location) load() (*bls.SecretKey, error) {
+// load opens the keystore of a validator. Every error names the file.
+func (at location) load() (secretKey, error) {
+	secret, err := at.open()
+	if err != nil {
+		return nil, err
+	}
+	if key := secret.name(); !key.IsBLS() || at.want != nil && key.BLS != *at.want {
+		secret.Wipe()
+		return nil, fmt.Errorf("%s: %w", at.keystore, ErrMismatch.With("its folder names another key, or it is no validator's"))
+	}
+	return secret, nil
+}
+
+// open opens a keystore of either scheme.
+func (at location) open() (secretKey, error) {
 	text, err := read(at.keystore, maxKeystore)
 	if err != nil {
 		return nil, ErrInvalid.Wrap(err)
@@ -143,18 +178,15 @@ func (at location) load() (*bls.SecretKey, error) {
 		return nil, ErrPassword.Wrap(err)
 	}
 	defer clear(password)
-	secret, err := open(text, trimNewline(password))
+	secret, err := open(text, password)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", at.keystore, err)
-	}
-	if at.want != nil && secret.PublicKey() != *at.want {
-		return nil, fmt.Errorf("%s: %w", at.keystore, ErrMismatch.With("its folder names another key"))
 	}
 	return secret, nil
 }
 
 // loadList reads a JSON array of 32-byte hex secrets, 0x optional.
-func loadList(path string) (*Local, error) {
+func loadList(path string) (secrets []secretKey, err error) {
 	text, err := read(path, maxList)
 	if err != nil {
 		return nil, ErrInvalid.Wrap(err)
@@ -165,52 +197,17 @@ func loadList(path string) (*Local, error) {
 		// The library's text could quote a secret.
 		return nil, ErrInvalid.With("%s: not a JSON array of strings", path)
 	}
-	if len(list) == 0 {
-		return nil, ErrEmpty.With("%s", path)
-	}
-	l := NewLocal()
 	for i, digits := range list {
 		var raw [32]byte
-		n, err := hex.Decode(raw[:], hexDigits(digits, len(raw)))
-		if err != nil || n != len(raw) {
-			return nil, ErrInvalid.With("%s: secret %d is not 32 bytes of hex", path, i)
+		if !decodeHex(raw[:], digits) {
+			return secrets, ErrInvalid.With("%s: secret %d is not 32 bytes of hex", path, i)
 		}
-		secret, err := bls.ParseSecretKey(raw[:])
+		secret, err := parseSecret(SchemeBLS, raw[:])
 		clear(raw[:])
 		if err != nil {
-			return nil, ErrInvalid.With("%s: secret %d is not a BLS key", path, i)
+			return secrets, ErrInvalid.With("%s: secret %d is not a BLS key", path, i)
 		}
-		l.Add(secret)
+		secrets = append(secrets, secret)
 	}
-	return l, nil
-}
-
-// read reads a regular file of at most limit bytes. Its errors name the file.
-func read(path string, limit int64) ([]byte, error) {
-	// A pipe or a device could block, or never end. Links are followed: secrets
-	// are often mounted as links.
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	f, err := os.Open(path) // #nosec G304 -- the operator names the path
-	if err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, err
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s: more than %d bytes", path, limit)
-	}
-	return b, nil
-}
-
-// trimNewline takes off the one line ending that editors add.
-func trimNewline(b []byte) []byte {
-	return bytes.TrimSuffix(bytes.TrimSuffix(b, []byte("\n")), []byte("\r"))
+	return secrets, nil
 }
