@@ -16,6 +16,7 @@ import (
 	"sidecar/internal/ledger"
 	"sidecar/signer"
 	"sidecar/signer/keystore"
+	"sidecar/signer/keystore/dirk"
 	"sidecar/signer/keystore/web3signer"
 )
 
@@ -42,7 +43,7 @@ func openKeys(ctx context.Context, c *config.Config, clock *chain.Clock, vouch v
 	if err := harden.Process(); err != nil {
 		log.Warn("The process cannot be shielded from dumps and debuggers", "reason", err)
 	}
-	consensus, err := openHolders(ctx, c)
+	consensus, err := openHolders(ctx, c, clock, log)
 	if err != nil {
 		return k, err
 	}
@@ -81,7 +82,7 @@ func (k keys) delegate(module string) (phase0.BLSPubKey, error) {
 }
 
 // openHolders opens every place of validators' keys that the file names.
-func openHolders(ctx context.Context, c *config.Config) (h *keystore.Holders, err error) {
+func openHolders(ctx context.Context, c *config.Config, clock *chain.Clock, log *slog.Logger) (h *keystore.Holders, err error) {
 	ctx, cancel := context.WithTimeout(ctx, holderTimeout)
 	defer cancel()
 	var places []keystore.Place
@@ -102,10 +103,35 @@ func openHolders(ctx context.Context, c *config.Config) (h *keystore.Holders, er
 		}
 		places = append(places, keystore.Place{Name: "web3signer", Holder: remote})
 	}
+	if d := c.Signer.Dirk; d != nil {
+		cluster, err := openDirk(ctx, d, clock, log)
+		if err != nil {
+			return nil, fmt.Errorf("open Dirk: %w", err)
+		}
+		places = append(places, keystore.Place{Name: "dirk", Holder: cluster})
+	}
 	if h, err = keystore.NewHolders(places...); err != nil {
 		return nil, fmt.Errorf("find validator keys: %w", err)
 	}
 	return h, nil
+}
+
+func openDirk(ctx context.Context, d *config.Dirk, clock *chain.Clock, log *slog.Logger) (*dirk.Holder, error) {
+	conf := dirk.Config{
+		CertPath: d.CertPath, KeyPath: d.KeyPath, CAPath: d.CACertPath,
+		MaxResponse: int(d.MaxResponseSize), Timeout: d.Timeout, Clock: clock, // #nosec G115 -- validated
+	}
+	for _, h := range d.Hosts {
+		conf.Hosts = append(conf.Hosts, dirk.Host{URL: h.URL, Name: h.ServerName, Wallets: h.Wallets})
+	}
+	cluster, err := dirk.Open(ctx, conf)
+	if err != nil {
+		return nil, err
+	}
+	for _, err := range cluster.Silent() {
+		log.Warn("A Dirk server did not list its accounts; those of its own are unknown until a restart", "reason", err)
+	}
+	return cluster, nil
 }
 
 func loadLocal(l config.KeyLoader) (*keystore.Local, error) {

@@ -59,6 +59,7 @@ type Options struct {
 	MaxConnsPerHost   int           // Default 4
 	MaxResponseHeader int64         // bytes. Default 64 KiB
 	TLS               *tls.Config   // below TLS 1.2 is refused whatever it says
+	HTTP2             bool          // and nothing else. Default HTTP/1.1, and nothing else
 	// Proxy chooses a proxy. Default: none, also none from the environment.
 	Proxy func(*http.Request) (*url.URL, error)
 	// Dial replaces the dialer, for in-memory networks and address rules. It
@@ -91,7 +92,8 @@ func New(o Options) *http.Client {
 		conf.MinVersion = max(conf.MinVersion, tls.VersionTLS12)
 	}
 	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
+	protocols.SetHTTP1(!o.HTTP2)
+	protocols.SetHTTP2(o.HTTP2)
 	return &http.Client{
 		Timeout:       o.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return ErrRedirect },
@@ -108,6 +110,7 @@ func New(o Options) *http.Client {
 			ExpectContinueTimeout:  time.Second,
 			MaxResponseHeaderBytes: o.MaxResponseHeader,
 			Protocols:              protocols,
+			HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 		},
 	}
 }
