@@ -49,6 +49,7 @@ func (e overrides) signer(s *Signer) {
 	e.number("CB_SIGNER_JWT_AUTH_FAIL_TIMEOUT_SECONDS", math.MaxInt32, func(n uint64) {
 		s.JWTAuthFailTimeout = time.Duration(n) * time.Second // #nosec G115 -- bounded by number
 	})
+	e.path("CB_SIGNER_TLS_CERTIFICATES", &s.TLS.Path, s.TLS.Type == TLSCertificate)
 	if s.Local == nil {
 		return
 	}
