@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
@@ -26,32 +27,38 @@ var ErrStore = fault.Define("proxy_store_unserved", fault.Invalid, "Modules that
 type held struct {
 	local     *keystore.Local
 	consensus []phase0.BLSPubKey
+	proxies   []keystore.Proxy
 }
 
-// openKeys reads the consensus keys and the proxies, and returns the proxy that
-// promises: the one of the built-in module.
-func openKeys(c *config.Config, spec chain.Spec) (held, phase0.BLSPubKey, error) {
-	var delegate phase0.BLSPubKey
-	if c.Signer.Local.Store.KeysPath == "" {
-		return held{}, delegate, ErrStore
-	}
+// openKeys reads the consensus keys and, if there is a store, the proxies.
+func openKeys(c *config.Config, spec chain.Spec) (held, error) {
 	local, err := loadConsensus(c)
 	if err != nil {
-		return held{}, delegate, err
+		return held{}, err
 	}
 	h := held{local: local, consensus: local.Pubkeys()}
-	proxies, err := proxyStore(c, spec).LoadProxies()
-	if err != nil {
-		return held{}, delegate, fmt.Errorf("load proxy keys: %w", err)
+	if c.Signer.Local.Store.KeysPath == "" {
+		return h, nil
 	}
-	local.AddProxies(proxies...)
+	if h.proxies, err = proxyStore(c, spec).LoadProxies(); err != nil {
+		return held{}, fmt.Errorf("load proxy keys: %w", err)
+	}
+	local.AddProxies(h.proxies...)
+	return h, nil
+}
+
+// delegate is the proxy that promises: the one of the built-in module.
+func (h held) delegate(c *config.Config) (phase0.BLSPubKey, error) {
+	if c.Signer.Local.Store.KeysPath == "" {
+		return phase0.BLSPubKey{}, ErrStore
+	}
 	module := promising(c)
-	for _, p := range proxies {
+	for _, p := range h.proxies {
 		if p.Module == module {
-			return h, p.Key, nil
+			return p.Key, nil
 		}
 	}
-	return held{}, delegate, ErrNoProxy.With("module %s", module)
+	return phase0.BLSPubKey{}, ErrNoProxy.With("module %s", module)
 }
 
 // promising is the id of the module that makes promises.
@@ -77,32 +84,45 @@ func loadConsensus(c *config.Config) (*keystore.Local, error) {
 	return local, nil
 }
 
-// Init makes what a promising sidecar must find at its start: the ledger and a
-// proxy key. What is there already is left as it is, and said so. A new ledger
-// next to existing proxies is refused: their promises would be forgotten.
+// Init makes what a sidecar that signs must find at its start: the ledger and,
+// if a built-in module promises, its proxy key. What is there already is left as
+// it is, and said so. A new ledger next to a proxy that promises is refused: its
+// promises would be forgotten. Proxies that Commit-Boost made for its modules
+// may come along.
 func Init(ctx context.Context, c *config.Config, out io.Writer) error {
-	if !c.Promises() {
+	if !c.Promises() && !c.SignerAPI() {
 		_, err := fmt.Fprintln(out, "This configuration makes no promises; there is nothing to initialise.")
 		return err
 	}
-	if c.Signer.Local.Store.KeysPath == "" {
-		return ErrStore
-	}
 	spec := c.Chain()
 	store := proxyStore(c, spec)
-	for _, dir := range []string{store.Keys, store.Secrets} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("make the proxy store: %w", err)
+	var proxies []keystore.Proxy
+	switch {
+	case store.Keys == "" && c.Promises():
+		return ErrStore
+	case store.Keys != "":
+		for _, dir := range []string{store.Keys, store.Secrets} {
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				return fmt.Errorf("make the proxy store: %w", err)
+			}
+		}
+		var err error
+		if proxies, err = store.LoadProxies(); err != nil {
+			return fmt.Errorf("load proxy keys: %w", err)
 		}
 	}
-	proxies, err := store.LoadProxies()
-	if err != nil {
-		return fmt.Errorf("load proxy keys: %w", err)
-	}
+	proxies = slices.DeleteFunc(proxies, func(p keystore.Proxy) bool { return !c.Promises() || p.Module != promising(c) })
 	if _, missing := os.Stat(c.Ledger.Path); missing != nil && len(proxies) > 0 {
 		return ErrLost.With("%s is missing, and %s holds proxy keys that may have promised", c.Ledger.Path, store.Keys)
 	}
-	err = ledger.Create(c.Ledger.Path, spec.Name, spec.GenesisForkVersion)
+	if err := makeLedger(c, spec, out); err != nil || !c.Promises() {
+		return err
+	}
+	return makeProxy(ctx, c, store, proxies, out)
+}
+
+func makeLedger(c *config.Config, spec chain.Spec, out io.Writer) error {
+	err := ledger.Create(c.Ledger.Path, spec.Name, spec.GenesisForkVersion)
 	switch {
 	case errors.Is(err, ledger.ErrExists):
 		fmt.Fprintf(out, "The ledger %s is there already.\n", c.Ledger.Path)
@@ -111,11 +131,14 @@ func Init(ctx context.Context, c *config.Config, out io.Writer) error {
 	default:
 		fmt.Fprintf(out, "Made the ledger %s. Never copy it back from a backup.\n", c.Ledger.Path)
 	}
-	for _, p := range proxies {
-		if p.Module == promising(c) {
-			fmt.Fprintf(out, "Module %s has proxy key %s.\n", p.Module, p.Key)
-			return nil
-		}
+	return nil
+}
+
+// makeProxy makes the key of the module that promises, unless it has one.
+func makeProxy(ctx context.Context, c *config.Config, store keystore.ProxyStore, has []keystore.Proxy, out io.Writer) error {
+	if len(has) > 0 {
+		fmt.Fprintf(out, "Module %s has proxy key %s.\n", has[0].Module, has[0].Key)
+		return nil
 	}
 	local, err := loadConsensus(c)
 	if err != nil {

@@ -55,6 +55,9 @@ var ErrInvalid = fault.Define("config_invalid", fault.Invalid, "The configuratio
 // Chain is the network of the file, resolved and valid.
 func (c *Config) Chain() chain.Spec { return c.spec }
 
+// File is the name the file was read under.
+func (c *Config) File() string { return c.file }
+
 // Warnings are what the file does that may not be meant, in the form of errors.
 func (c *Config) Warnings() []string { return c.warnings }
 
