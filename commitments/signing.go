@@ -92,6 +92,9 @@ func ResourceToken(module string, fingerprint [32]byte) string {
 	return fmt.Sprintf("token/%s/%#x", module, fingerprint[:])
 }
 
+// ResourceRevokedProxy names a proxy key that was revoked.
+func ResourceRevokedProxy(key Key) string { return "revoked/" + key.String() }
+
 // ResourceRoot names a signing root of a key: it holds nothing but itself, so
 // that the same request again finds its signature.
 func ResourceRoot(key Key, root phase0.Root) string {

@@ -27,6 +27,7 @@ import (
 	"sidecar/internal/relay"
 	"sidecar/internal/telemetry"
 	"sidecar/signer"
+	"sidecar/signer/api"
 	"sidecar/slashing"
 )
 
@@ -210,6 +211,7 @@ func TestDocsMetrics(t *testing.T) {
 	mux.NewMetrics(r)
 	relay.NewMetrics(r)
 	signer.NewMetrics(r)
+	api.NewMetrics(r)
 	slashing.NewMetrics(r)
 	var registered bytes.Buffer
 	if err := r.Write(&registered); err != nil {

@@ -52,7 +52,7 @@ func exitCode(err error) int {
 	switch fault.Code(err) {
 	case "usage":
 		return 2
-	case "config_invalid", "relay_url_invalid", "relay_config_invalid": // only a start sees the relay's key on the curve
+	case "config_invalid", "tls_invalid", "signer_modules_invalid", "relay_url_invalid", "relay_config_invalid": // only a start sees the relay's key on the curve
 		return 3
 	case "keystore_invalid", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds", "keystore_empty", "proxy_missing", "proxy_store_unserved", "proxy_delegation_invalid":
 		return 4

@@ -25,6 +25,7 @@ import (
 	"sidecar/internal/telemetry"
 	"sidecar/modules"
 	"sidecar/signer"
+	"sidecar/signer/api"
 	"sidecar/slashing"
 )
 
@@ -39,6 +40,8 @@ var (
 	_ gateway.Views       = (*ledger.Ledger)(nil)
 	_ signer.Book         = (*ledger.Ledger)(nil)
 	_ slashing.Book       = (*ledger.Ledger)(nil)
+	_ api.Signer          = (*signer.Signer)(nil)
+	_ api.Proxies         = proxies{}
 	_ modules.State       = (*execution.Client)(nil)
 )
 
@@ -55,15 +58,16 @@ type App struct {
 	parent   *execution.Client // of extra validation; may be nil
 	builder  *builderapi.Service
 	servers  servers
-	promises *promises // nil: this sidecar only proposes
+	signing  *signing  // nil: this sidecar only proposes
+	promises *promises // nil: and makes no promises
 
 	listening, stopping atomic.Bool
 }
 
-// servers are the listeners; gateway and admin may be nil.
+// servers are the listeners; all but builder may be nil.
 type servers struct {
-	builder, gateway *httpd.Server
-	admin            *telemetry.Admin
+	builder, gateway, signer *httpd.Server
+	admin                    *telemetry.Admin
 }
 
 // New builds everything a configuration asks for and dials nothing. What it
@@ -75,6 +79,12 @@ func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
 	var err error
 	if a.relays, err = newRelaySets(a); err != nil {
 		return nil, err
+	}
+	if c.Promises() || c.SignerAPI() {
+		if a.signing, err = newSigning(a); err != nil {
+			a.Close()
+			return nil, err
+		}
 	}
 	if c.Promises() {
 		if a.promises, err = newPromises(a); err != nil {
@@ -103,6 +113,9 @@ func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
 func (a *App) Close() {
 	if a.promises != nil {
 		a.promises.close()
+	}
+	if a.signing != nil {
+		a.signing.close()
 	}
 	if a.parent != nil {
 		a.parent.Close()
@@ -153,6 +166,9 @@ func (a *App) makeServers() (err error) {
 			return fmt.Errorf("make the gateway: %w", err)
 		}
 	}
+	if a.servers.signer, err = a.signerServer(measures); err != nil {
+		return err
+	}
 	if m := a.config.Metrics; m != nil && m.Enabled {
 		a.servers.admin, err = telemetry.NewAdmin(telemetry.AdminConfig{
 			Addr: address(m.Host.String(), m.StartPort), Registry: a.metrics, Ready: a.ready, Log: a.log.With("part", "admin"),
@@ -177,6 +193,14 @@ func (a *App) GatewayAddr() net.Addr {
 	return a.servers.gateway.Addr()
 }
 
+// SignerAddr is where modules in other processes ask; nil without any.
+func (a *App) SignerAddr() net.Addr {
+	if a.servers.signer == nil {
+		return nil
+	}
+	return a.servers.signer.Addr()
+}
+
 // AdminAddr is where metrics are served; nil without [metrics].
 func (a *App) AdminAddr() net.Addr {
 	if a.servers.admin == nil {
@@ -196,12 +220,12 @@ func (a *App) Delegate() (key phase0.BLSPubKey) {
 	return key
 }
 
-// Ledger is the book of promises, to be read; nil without promises.
+// Ledger is the book of what was signed, to be read; nil if nothing is.
 func (a *App) Ledger() *ledger.Ledger {
-	if a.promises == nil {
+	if a.signing == nil {
 		return nil
 	}
-	return a.promises.ledger
+	return a.signing.ledger
 }
 
 // ready says why the sidecar is not ready, or nil. Proposals do not depend on
@@ -210,8 +234,8 @@ func (a *App) ready() error {
 	if a.stopping.Load() {
 		return ErrShuttingDown.With("the sidecar is stopping")
 	}
-	if a.promises != nil {
-		return a.promises.ledger.Poisoned()
+	if a.signing != nil {
+		return a.signing.ledger.Poisoned()
 	}
 	return nil
 }

@@ -21,11 +21,13 @@ import (
 // ErrLost is refused rather than healed: a fresh ledger would forget promises.
 var ErrLost = fault.Define("ledger_lost", fault.Conflict, "Proxy keys exist and their ledger does not; restore it, or move the keys away and start with new ones.")
 
-// Init makes what a promising sidecar must find at its start: the ledger and a
-// proxy key. What is there already is left as it is, and said so. A new ledger
-// next to existing proxies is refused: their promises would be forgotten.
+// Init makes what a sidecar that signs must find at its start: the ledger and,
+// if a built-in module promises, its proxy key. What is there already is left as
+// it is, and said so. A new ledger next to a proxy that promises is refused: its
+// promises would be forgotten. Proxies that Commit-Boost made for its modules
+// may come along.
 func Init(ctx context.Context, c *config.Config, out io.Writer) error {
-	if !c.Promises() {
+	if !c.Promises() && !c.SignerAPI() {
 		_, err := fmt.Fprintln(out, "This configuration makes no promises; there is nothing to initialise.")
 		return err
 	}
@@ -38,18 +40,26 @@ func Init(ctx context.Context, c *config.Config, out io.Writer) error {
 			return fmt.Errorf("make the proxy store: %w", err)
 		}
 	}
-	spec, module := c.Chain(), promising(c)
-	clock := chain.NewClock(spec, nil)
+	clock := chain.NewClock(c.Chain(), nil)
 	var road *signer.Signer
-	k, err := openKeys(ctx, c, clock, vouchBy(func() *signer.Signer { return road }, clock), slog.New(slog.NewTextHandler(out, nil)))
+	k, err := openKeys(ctx, c, clock, vouchBy(func() *signer.Signer { return road }, clock), nil, slog.New(slog.NewTextHandler(out, nil)))
 	if err != nil {
 		return err
 	}
 	defer k.holders.Close()
-	if _, missing := os.Stat(c.Ledger.Path); missing != nil && k.proxies.Stored() > 0 {
-		return ErrLost.With("%s is missing, and %s%s holds proxy keys that may have promised", c.Ledger.Path, store.KeysPath, store.ProxyDir)
+	_, err = k.delegate(promising(c))
+	if _, missing := os.Stat(c.Ledger.Path); missing != nil && c.Promises() && err == nil {
+		return ErrLost.With("%s is missing, and %s%s holds a proxy key that may have promised", c.Ledger.Path, store.KeysPath, store.ProxyDir)
 	}
-	err = ledger.Create(c.Ledger.Path, spec.Name, spec.GenesisForkVersion)
+	if err := makeLedger(c, out); err != nil || !c.Promises() {
+		return err
+	}
+	return makeProxy(ctx, c, k, clock, func(s *signer.Signer) { road = s }, out)
+}
+
+func makeLedger(c *config.Config, out io.Writer) error {
+	spec := c.Chain()
+	err := ledger.Create(c.Ledger.Path, spec.Name, spec.GenesisForkVersion)
 	switch {
 	case errors.Is(err, ledger.ErrExists):
 		fmt.Fprintf(out, "The ledger %s is there already.\n", c.Ledger.Path)
@@ -58,19 +68,31 @@ func Init(ctx context.Context, c *config.Config, out io.Writer) error {
 	default:
 		fmt.Fprintf(out, "Made the ledger %s. Never copy it back from a backup.\n", c.Ledger.Path)
 	}
-	if key, err := k.delegate(module); err == nil {
+	return nil
+}
+
+// makeProxy makes the key of the module that promises, unless it has one.
+// The road that vouches for it is handed to use.
+func makeProxy(ctx context.Context, c *config.Config, k keys, clock *chain.Clock, use func(*signer.Signer), out io.Writer) error {
+	module := promising(c)
+	key, err := k.delegate(module)
+	switch {
+	case err == nil:
 		fmt.Fprintf(out, "Module %s has proxy key %s.\n", module, key)
 		return nil
+	case !errors.Is(err, ErrNoProxy):
+		return err
 	}
+	spec := c.Chain()
 	book, err := ledger.Open(c.Ledger.Path, spec.Name, spec.GenesisForkVersion)
 	if err != nil {
 		return fmt.Errorf("open the ledger %s: %w", c.Ledger.Path, err)
 	}
 	delegator := k.consensus[0]
-	road = &signer.Signer{
+	use(&signer.Signer{
 		Ledger: book, Keys: k.holders, Message: signer.MessageOf(spec),
 		Policy: signer.Grants{{Module: module, Kind: ledger.KindProxy, Key: commitments.BLSKey(delegator)}},
-	}
+	})
 	p, err := k.proxies.Generate(ctx, module, delegator, keystore.SchemeBLS, time.Time{})
 	if err := errors.Join(err, book.Close()); err != nil {
 		return fmt.Errorf("make the proxy key: %w", err)

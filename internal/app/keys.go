@@ -30,16 +30,13 @@ const holderTimeout = 15 * time.Second
 type keys struct {
 	holders   *keystore.Holders // of validators' keys and proxies
 	consensus []phase0.BLSPubKey
-	proxies   *keystore.Proxies
+	proxies   *keystore.Proxies // nil: there is no store
 }
 
-// openKeys finds the validators' keys and the proxies. vouch is called when a
-// proxy is made. What an operator should know goes to the log.
-func openKeys(ctx context.Context, c *config.Config, clock *chain.Clock, vouch vouching, log *slog.Logger) (k keys, err error) {
-	store := c.Signer.Store()
-	if store == (config.KeyStore{}) {
-		return k, ErrStore
-	}
+// openKeys finds the validators' keys and, if there is a store, the proxies.
+// vouch is called when a proxy is made, revoked when one is found. What an
+// operator should know goes to the log.
+func openKeys(ctx context.Context, c *config.Config, clock *chain.Clock, vouch vouching, revoked func(commitments.Key) bool, log *slog.Logger) (k keys, err error) {
 	if err := harden.Process(); err != nil {
 		log.Warn("The process cannot be shielded from dumps and debuggers", "reason", err)
 	}
@@ -53,8 +50,13 @@ func openKeys(ctx context.Context, c *config.Config, clock *chain.Clock, vouch v
 		}
 	}()
 	k.consensus = consensus.Consensus()
+	store := c.Signer.Store()
+	if store == (config.KeyStore{}) {
+		k.holders = consensus
+		return k, nil
+	}
 	k.proxies, err = keystore.OpenProxies(keystore.ProxiesConfig{
-		Store: proxyStore(store), Spec: c.Chain(), Clock: clock, Consensus: k.consensus, Vouch: vouch,
+		Store: proxyStore(store), Spec: c.Chain(), Clock: clock, Consensus: k.consensus, Vouch: vouch, Revoked: revoked,
 	})
 	if err != nil {
 		return k, fmt.Errorf("load proxy keys: %w", err)
@@ -73,6 +75,9 @@ func openKeys(ctx context.Context, c *config.Config, clock *chain.Clock, vouch v
 
 // delegate is the proxy that promises: the BLS proxy of the built-in module.
 func (k keys) delegate(module string) (phase0.BLSPubKey, error) {
+	if k.proxies == nil {
+		return phase0.BLSPubKey{}, ErrStore
+	}
 	for _, p := range k.proxies.Of(module) {
 		if p.Key.IsBLS() {
 			return p.Key.BLS, nil

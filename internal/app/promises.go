@@ -34,7 +34,6 @@ var gatewaySigningID = phase0.Root(sha256.Sum256([]byte("sidecar/gateway/v1")))
 // promises is everything a sidecar needs to make promises and keep them.
 type promises struct {
 	ledger    *ledger.Ledger
-	keys      keys
 	signer    *signer.Signer
 	beacon    *beacon.Client
 	schedule  schedule
@@ -59,39 +58,27 @@ func (s schedule) Pubkey(index phase0.ValidatorIndex) (phase0.BLSPubKey, bool) {
 	return phase0.BLSPubKey{}, false
 }
 
-// newPromises opens the ledger first: a sidecar that cannot read its promises
-// must not start. What fails later closes it again.
+// newPromises dials nothing. What fails closes what was opened before.
 func newPromises(a *App) (p *promises, err error) {
-	p = &promises{log: a.log.With("part", "app").Warn}
-	p.ledger, err = ledger.Open(a.config.Ledger.Path, a.spec.Name, a.spec.GenesisForkVersion)
-	if err != nil {
-		return nil, fmt.Errorf("open the ledger %s: %w", a.config.Ledger.Path, err)
-	}
+	p = &promises{log: a.log.With("part", "app").Warn, ledger: a.signing.ledger, signer: a.signing.signer}
 	defer func(opened *promises) { // p is nil by then
 		if err != nil {
 			opened.close()
 		}
 	}(p)
-	p.ledger.Measure(ledger.NewMetrics(a.metrics), a.clock)
 	if err = p.dialNodes(a); err != nil {
 		return nil, err
 	}
 	if err = p.makeModules(a); err != nil {
 		return nil, err
 	}
-	// New is not waited for by anyone who could cancel it; the holders' own
-	// deadlines end it.
-	p.keys, err = openKeys(context.Background(), a.config, a.clock, vouchBy(func() *signer.Signer { return p.signer }, a.clock), a.log.With("part", "keys"))
+	delegate, err := a.signing.keys.delegate(promising(a.config))
 	if err != nil {
 		return nil, err
 	}
-	delegate, err := p.keys.delegate(promising(a.config))
-	if err != nil {
-		return nil, err
-	}
-	consensus := p.keys.consensus
+	consensus := a.signing.keys.consensus
 	p.schedule = schedule{beacon.NewSchedule(p.beacon, a.clock, func() []phase0.BLSPubKey { return consensus })}
-	p.signer = &signer.Signer{Ledger: p.ledger, Keys: p.keys.holders, Policy: p.policy(consensus, delegate), Message: signer.MessageOf(a.spec), Metrics: signer.NewMetrics(a.metrics)}
+	a.signing.policy = append(a.signing.policy, p.policy(consensus, delegate))
 	if err = p.makeGateway(a, delegate); err != nil {
 		return nil, err
 	}
@@ -233,14 +220,6 @@ func (p *promises) check(ctx context.Context, a *App) (problems []error) {
 
 // close ends what may be open. It may be called on a half-made value.
 func (p *promises) close() {
-	if p.ledger != nil {
-		if err := p.ledger.Close(); err != nil {
-			p.log("The ledger did not close well", "reason", fault.Code(err))
-		}
-	}
-	if p.keys.holders != nil {
-		p.keys.holders.Close()
-	}
 	if p.beacon != nil {
 		p.beacon.Close()
 	}

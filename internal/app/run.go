@@ -25,6 +25,11 @@ func (a *App) Listen() error {
 			return err
 		}
 	}
+	if a.servers.signer != nil {
+		if err := a.servers.signer.Listen(); err != nil {
+			return err
+		}
+	}
 	if a.servers.admin != nil {
 		return a.servers.admin.Listen()
 	}
@@ -57,6 +62,9 @@ func (a *App) Run(ctx context.Context) error {
 	if a.servers.gateway != nil {
 		g.Go(func() error { return a.servers.gateway.Run(public) })
 	}
+	if a.servers.signer != nil {
+		g.Go(func() error { return a.servers.signer.Run(public) })
+	}
 	if a.servers.admin != nil {
 		g.Go(func() error { return a.servers.admin.Run(work) })
 	}
@@ -65,7 +73,7 @@ func (a *App) Run(ctx context.Context) error {
 		a.promises.run(work, g)
 	}
 	a.log.Info("Sidecar is running", "version", a.version, "chain", a.spec.Name, "relays", len(a.relays.all),
-		"builder", text(a.BuilderAddr()), "gateway", text(a.GatewayAddr()), "metrics", text(a.AdminAddr()))
+		"builder", text(a.BuilderAddr()), "gateway", text(a.GatewayAddr()), "signer", text(a.SignerAddr()), "metrics", text(a.AdminAddr()))
 
 	select {
 	case <-ctx.Done():

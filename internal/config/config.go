@@ -4,8 +4,9 @@
 // has them, so that its files run here.
 //
 // Units are in the names: _ms and _seconds are integers, _eth and _gwei are
-// decimal numbers or strings, exact to the wei. It never dials and never holds
-// a secret; only the chain's spec file is read.
+// decimal numbers or strings, exact to the wei. It never dials and never
+// keeps a secret: Secrets hands them over. Beside the file itself only the chain's
+// spec file and, when asked, files of secrets are read.
 package config
 
 import (
@@ -53,6 +54,9 @@ var ErrInvalid = fault.Define("config_invalid", fault.Invalid, "The configuratio
 
 // Chain is the network of the file, resolved and valid.
 func (c *Config) Chain() chain.Spec { return c.spec }
+
+// File is the name the file was read under.
+func (c *Config) File() string { return c.file }
 
 // Warnings are what the file does that may not be meant, in the form of errors.
 func (c *Config) Warnings() []string { return c.warnings }

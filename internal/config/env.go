@@ -56,6 +56,7 @@ func (e overrides) signer(s *Signer) {
 		e.path("CB_SIGNER_DIRK_SECRETS_DIR", &d.SecretsPath, true)
 		e.path("CB_PROXY_STORE_DIR", &d.Store.ProxyDir, d.Store.ProxyDir != "")
 	}
+	e.path("CB_SIGNER_TLS_CERTIFICATES", &s.TLS.Path, s.TLS.Type == TLSCertificate)
 	if s.Local == nil {
 		return
 	}

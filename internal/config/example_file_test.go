@@ -106,6 +106,9 @@ func uncomment(lines []string, at int, text, note string) []string {
 	}
 	out[at] = text
 	for i := range out {
+		if strings.Contains(note, "with TLS") && (out[i] == `# type = "insecure"` || strings.HasPrefix(out[i], `# path = "certs"`)) {
+			out[i] = strings.Replace(out[i][2:], "insecure", "certificate", 1)
+		}
 		if strings.Contains(note, "Mainnet") && strings.HasPrefix(out[i], "chain = ") {
 			out[i] = `chain = "Mainnet"`
 		}

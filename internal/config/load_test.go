@@ -172,7 +172,7 @@ func TestLoad_CommitBoostSigner(t *testing.T) {
 	if m.Type != ModuleCommit || m.Env["SOME_ENV_VAR"] != "some_value" || m.Rest.Empty() || !m.Config.Empty() || m.SigningID[0] != 0x6a {
 		t.Errorf("module: got %+v", m)
 	}
-	want := []string{"pbs.host: 0.0.0.0 is reached", "store.proxy_dir: holds secrets", "DA_COMMIT waits", "does not write log files"}
+	want := []string{"pbs.host: 0.0.0.0 is reached", "store.proxy_dir: holds secrets", "DA_COMMIT may sign with proxy keys of its own", "does not write log files"}
 	if got := strings.Join(c.Warnings(), "\n"); len(c.Warnings()) != len(want) {
 		t.Errorf("warnings: got %s", got)
 	} else {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 )
 
@@ -53,4 +54,91 @@ func ParseSecrets(list string) (map[string]Secret, error) {
 		out[id] = Secret(secret)
 	}
 	return out, nil
+}
+
+// Secrets are who may call the Signer API.
+type Secrets struct {
+	Modules map[string]Secret // of every "commit" module, by id
+	Admin   Secret            // "" if nobody administers
+}
+
+const maxSecret = 4 << 10 // bytes of a file
+
+// Secrets reads the secrets that the file and the environment name, and checks
+// them: every module has one, no two are alike, and a strict module's is strong.
+// warnings are what should be better. Errors: Errors.
+func (c *Config) Secrets(env func(string) (string, bool)) (out Secrets, warnings []string, err error) {
+	var errs Errors
+	fail := func(key, format string, args ...any) {
+		errs = append(errs, Error{c.file, c.lines[key], key, fmt.Sprintf(format, args...)})
+	}
+	if env == nil {
+		env = func(string) (string, bool) { return "", false }
+	}
+	list, _ := env("CB_JWTS")
+	given, err := ParseSecrets(list)
+	if err != nil {
+		fail("CB_JWTS", "%v", err)
+	}
+	out = Secrets{Modules: map[string]Secret{}}
+	owner := map[Secret]string{}
+	take := func(key, who, file string, s Secret) Secret {
+		if file != "" {
+			var err error
+			if s, err = readSecret(file); err != nil {
+				fail(key, "%v", err)
+				return ""
+			}
+		}
+		if other := owner[s]; other != "" && s != "" {
+			fail(key, "%s has the secret of %s", who, other)
+		}
+		owner[s] = who
+		return s
+	}
+	admin, _ := env("CB_SIGNER_ADMIN_JWT")
+	if c.Signer != nil {
+		out.Admin = take("signer.admin_secret_file", "the administrator", c.Signer.AdminSecretFile, Secret(admin))
+	}
+	for i := range c.Modules {
+		m, key := &c.Modules[i], element("modules", i)+".signer.secret_file"
+		if m.Type != ModuleCommit {
+			continue
+		}
+		grant := m.SignerGrant()
+		before := len(errs)
+		s := take(key, m.ID, grant.SecretFile, given[m.ID])
+		switch {
+		case len(errs) > before:
+		case s == "":
+			fail(key, "%s has no secret: name a secret_file, or set CB_JWTS", m.ID)
+		case s.Weak() && grant.Tokens == TokensStrict:
+			fail(key, "the secret of %s has fewer than %d characters, which tokens = \"strict\" does not take", m.ID, WeakSecret)
+		case s.Weak():
+			warnings = append(warnings, fmt.Sprintf("%s: the secret of %s has fewer than %d characters: it may be guessed", key, m.ID, WeakSecret))
+		}
+		out.Modules[m.ID] = s
+	}
+	if len(errs) > 0 {
+		return Secrets{}, nil, errs.sorted()
+	}
+	return out, warnings, nil
+}
+
+// readSecret reads a file of one line.
+func readSecret(path string) (Secret, error) {
+	f, err := os.Open(path) // #nosec G304 -- the operator names it
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }() // only read
+	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return "", err
+	}
+	s := strings.TrimRight(string(b), "\r\n")
+	if s == "" || len(b) > maxSecret || strings.ContainsAny(s, "\r\n\x00") {
+		return "", fmt.Errorf("%s is not one line", path)
+	}
+	return Secret(s), nil
 }

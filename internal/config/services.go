@@ -169,6 +169,8 @@ type Module struct {
 	Env map[string]string `toml:"env"`
 	// EnvFile is Commit-Boost's. Accepted and not used.
 	EnvFile string `toml:"env_file"`
+	// Signer says what a "commit" module may ask of the Signer API. Optional.
+	Signer *ModuleSigner `toml:"signer"`
 	// Config is the module's own table; see DecodeModule. Optional.
 	Config Table `toml:"config"`
 	// Rest is what a "commit" module has beside these keys.

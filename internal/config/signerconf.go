@@ -10,11 +10,17 @@ import (
 type Signer struct {
 	// DockerImage is Commit-Boost's. Accepted and not used.
 	DockerImage string `toml:"docker_image"`
-	// Host of the Signer API. Default 127.0.0.1. This version does not serve it yet.
+	// Host of the Signer API. Default 127.0.0.1. It is served if there is a
+	// module of the type "commit".
 	Host netip.Addr `toml:"host"`
-	// Port of the Signer API. Default 20000.
+	// Port of the Signer API. Default 20000; 0 takes any free one.
 	Port uint16 `toml:"port"`
-	// JWTAuthFailLimit is how many failures block a caller. Default 3.
+	// AdminSecretFile holds the secret of /reload and /revoke_jwt, one line.
+	// Optional: else it is in the environment variable CB_SIGNER_ADMIN_JWT, else
+	// nobody may call them.
+	AdminSecretFile string `toml:"admin_secret_file"`
+	// JWTAuthFailLimit is how many tokens may fail in one module's name from one
+	// address before it is blocked. Default 3; 0 means no limit.
 	JWTAuthFailLimit int `toml:"jwt_auth_fail_limit"`
 	// JWTAuthFailTimeout is how long it stays blocked. Default 300 s.
 	JWTAuthFailTimeout time.Duration `toml:"jwt_auth_fail_timeout_seconds"`
@@ -66,12 +72,22 @@ func (s *Signer) setDefaults() {
 		TLS: TLSMode{Type: "insecure"}, ReverseProxy: ReverseProxy{Type: "none"}}
 }
 
+// Types of TLS.
+const (
+	TLSInsecure    = "insecure"
+	TLSCertificate = "certificate"
+)
+
 // TLSMode is the Signer API's TLS.
 type TLSMode struct {
 	// Type is "insecure" or "certificate". Default "insecure".
 	Type string `toml:"type"`
 	// Path is a directory with cert.pem and key.pem. Required for "certificate".
+	// With a client_ca.pem in it callers must have a certificate, too.
 	Path string `toml:"path"`
+	// InsecurePublic allows "insecure" on an address that is not loopback, where
+	// others may read tokens, and use legacy ones. Default false.
+	InsecurePublic bool `toml:"insecure_public"`
 }
 
 // ReverseProxy says which header holds a caller's address.

@@ -180,7 +180,6 @@ func (k *checker) listeners() {
 	}
 	if c.Signer != nil {
 		all = append(all, listener{"signer", c.Signer.Host, c.Signer.Port})
-		k.require(c.Signer.Port != 0, "signer.port", "is 0")
 	}
 	for i, l := range all {
 		port := l.key + ".port"
@@ -192,10 +191,10 @@ func (k *checker) listeners() {
 				k.require(false, port, "%d is the port of %s too", l.port, other.key)
 			}
 		}
-		if l.port == 0 && l.key != "signer" {
+		if l.port == 0 && (l.key != "signer" || c.SignerAPI()) {
 			k.warn(port, "is 0: any free port")
 		}
-		if l.key != "gateway" && l.host.IsValid() && !l.host.IsLoopback() {
+		if l.key != "gateway" && l.key != "signer" && l.host.IsValid() && !l.host.IsLoopback() {
 			k.warn(l.key+".host", "%s is reached from other machines, and nothing authenticates them", l.host)
 		}
 	}

@@ -13,8 +13,11 @@ func (k *checker) signer() {
 	k.require(s.Local != nil || s.Remote != nil || s.Dirk != nil, "signer", "needs one of [signer.local.loader], [signer.remote] and [signer.dirk]")
 	k.require(s.JWTAuthFailLimit >= 0, "signer.jwt_auth_fail_limit", "is negative")
 	k.require(s.JWTAuthFailTimeout > 0, "signer.jwt_auth_fail_timeout_seconds", "is 0")
-	k.require(oneOf(s.TLS.Type, "insecure", "certificate"), "signer.tls_mode.type", "is not insecure or certificate")
-	k.require(s.TLS.Type != "certificate" || s.TLS.Path != "", "signer.tls_mode.path", "is missing")
+	k.require(oneOf(s.TLS.Type, TLSInsecure, TLSCertificate), "signer.tls_mode.type", "is not insecure or certificate")
+	k.require(s.TLS.Type != TLSCertificate || s.TLS.Path != "", "signer.tls_mode.path", "is missing")
+	if k.c.SignerAPI() && s.TLS.Type == TLSInsecure && s.Host.IsValid() && !s.Host.IsLoopback() {
+		k.require(s.TLS.InsecurePublic, "signer.host", "%s is reached from other machines, and tokens would go there in the clear; sidecar tls makes certificates for signer.tls_mode, or set insecure_public = true there", s.Host)
+	}
 	k.require(oneOf(s.ReverseProxy.Type, "none", "unique", "rightmost"), "signer.reverse_proxy.type", "is not none, unique or rightmost")
 	k.require(s.ReverseProxy.Type == "none" || isToken(s.ReverseProxy.Header), "signer.reverse_proxy.header", "is missing")
 	k.require(s.ReverseProxy.Type != "rightmost" || s.ReverseProxy.TrustedCount > 0, "signer.reverse_proxy.trusted_count", "is below 1")
@@ -57,11 +60,12 @@ func (k *checker) modules() {
 		signing[m.SigningID] = i
 		switch m.Type {
 		case ModuleInclusion:
+			k.require(m.Signer == nil, at+".signer", "is for modules of the type commit; this one is built in")
 			for _, key := range m.Rest.keys() {
 				k.fail(at+"."+key, "is not a key here; what an inclusion module reads is in [modules.config]")
 			}
 		case ModuleCommit:
-			k.warn(at, "%s waits for the Signer API, which this version does not serve yet", m.ID)
+			k.moduleSigner(m, at)
 		case "":
 			k.require(false, at+".type", "is missing: commit or inclusion")
 		default:

@@ -14,10 +14,10 @@ import (
 
 // Routes that a grant may list.
 const (
-	RoutePubkeys  = "get_pubkeys"
-	RouteSign     = "request_signature" // of both generations
-	RouteGenerate = "generate_proxy_key"
-	RouteIntents  = "intents"
+	RoutePubkeys  = config.RoutePubkeys
+	RouteSign     = config.RouteSign // of both generations
+	RouteGenerate = config.RouteGenerate
+	RouteIntents  = config.RouteIntents
 )
 
 // Grant says what a module may do. The zero Grant allows nothing.
