@@ -29,6 +29,7 @@ type call struct {
 	legacy bool    // the token binds neither route nor body
 	fields fields  // of the body
 	key    string  // that is asked for, for the log
+	proxy  bool    // key is a proxy
 }
 
 // handler answers a call. A nil value is an empty answer.
@@ -77,8 +78,11 @@ func translate(c *call, err error) error {
 	if errors.Is(err, signer.ErrNotAllowed) { // the policy changed under way, or knows better
 		return ErrKey.Wrap(err)
 	}
-	if errors.Is(err, signer.ErrUnknownKey) {
-		return ErrProxy.With("unknown signer: %s", c.key)
+	if errors.Is(err, signer.ErrUnknownKey) { // it went between our look and the signature
+		if c.proxy {
+			return ErrProxy.With("unknown proxy signer: %s", c.key)
+		}
+		return ErrConsensus.With("unknown consensus signer: %s", c.key)
 	}
 	return err
 }
@@ -115,15 +119,16 @@ func plain(err error) string {
 	return httpd.Message(err)
 }
 
-// record writes the line that an audit looks for: who was refused what. Failed
-// tokens name nobody, for anybody may write a name into one.
+// record writes the line that an audit looks for: which module was refused what
+// for want of a right, or for contradicting itself. Failed tokens are in the
+// server's own log: they name nobody, for anybody may write a name into one.
 func (s *Service) record(ctx context.Context, r route, c *call, err error) {
 	module := "unknown"
 	if c.module != nil {
 		module = c.module.ID
 	}
 	level := s.cfg.Log.Debug
-	if status := httpd.Status(err); status == http.StatusUnauthorized || status == http.StatusForbidden || errors.Is(err, ledger.ErrSlashable) {
+	if status := httpd.Status(err); status == http.StatusForbidden || errors.Is(err, ledger.ErrSlashable) {
 		level = s.cfg.Log.Warn
 	}
 	level("Signature refused", "module", module, "route", r.name, "key", c.key, "reason", fault.Code(err))

@@ -93,7 +93,7 @@ func (s *Service) signLegacy(ctx context.Context, c *call) (any, error) {
 
 // sign checks the grant and takes the one road.
 func (s *Service) sign(ctx context.Context, c *call, a ask) (ledger.Receipt, error) {
-	c.key = a.key.String()
+	c.key, c.proxy = a.key.String(), a.proxy
 	// 1. May this module use this key for this?
 	delegator, err := s.mayUse(c, a)
 	if err != nil {
