@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"sidecar/commitments"
@@ -173,22 +174,24 @@ func (a *sale) ask(ctx context.Context, by deadlines, relays []Relay, q query) {
 		Slot: q.slot, SlotStart: a.service.Clock.Start(q.slot), Fork: q.fork, ParentHash: q.parent,
 		Pubkey: q.validator, UserAgent: q.userAgent, WithProofs: !a.page.Empty(),
 	}
-	asked := make([]*relay.Asked, len(relays))
-	for i, r := range relays {
-		_ = a.service.guarded(r, func() error { asked[i] = r.Ask(ctx, request); return nil })
-		if asked[i] == nil {
-			a.listen(ctx, r, i, func(emit func(relay.Offer)) error { return r.Offers(ctx, request, emit) })
-		}
-	}
 	a.open, a.soon = len(relays), a.service.Clock.Now().Add(settle)
 	if by.collect.Before(a.soon) {
 		a.soon = by.collect
 	}
+	asked := make([]*relay.Asked, len(relays))
 	for i, r := range relays {
+		_ = a.service.guarded(r, func() error { asked[i] = r.Ask(ctx, request, a.soon); return nil })
+		if asked[i] == nil {
+			a.listen(ctx, r, i, func(emit func(relay.Offer)) error { return r.Offers(ctx, request, emit) })
+		}
+	}
+	// The last that was asked most likely answers last: when it has, the others
+	// need no waiting for.
+	for i, r := range slices.Backward(relays) {
 		if asked[i] == nil {
 			continue
 		}
-		done, err := asked[i].Soon(a.soon, func(o relay.Offer) {
+		done, err := asked[i].Soon(func(o relay.Offer) {
 			a.receive(&lot{relay: r, order: i, offer: o, bid: o.Bid})
 		})
 		if !done {

@@ -60,7 +60,7 @@ func (f *fakeRelay) read(n *int) int {
 }
 
 // Ask leaves everything to Offers; tests/ has relays that answer it.
-func (f *fakeRelay) Ask(context.Context, relay.HeaderRequest) *relay.Asked { return nil }
+func (f *fakeRelay) Ask(context.Context, relay.HeaderRequest, time.Time) *relay.Asked { return nil }
 
 func (f *fakeRelay) Offers(ctx context.Context, r relay.HeaderRequest, emit func(relay.Offer)) error {
 	f.count(&f.asked)

@@ -18,7 +18,8 @@ type Asked struct {
 	try     *try
 }
 
-// Ask sends a getHeader over a kept connection and does not wait for the answer.
+// Ask sends a getHeader over a kept connection, does not wait for the answer, and
+// gives it until soon to be had by Soon.
 // It returns nil where there is more to it than that: no connection is at hand,
 // or the relay is asked by timing games, by stream or for proofs. Offers is for
 // those.
@@ -27,7 +28,7 @@ type Asked struct {
 // at once. A goroutine for each of them has to be woken, on another thread, to
 // send and again to hear: with three relays a quarter of what getHeader costs
 // beside its signature.
-func (c *Client) Ask(ctx context.Context, r HeaderRequest) *Asked {
+func (c *Client) Ask(ctx context.Context, r HeaderRequest, soon time.Time) *Asked {
 	if c.cfg.Stream || c.cfg.Games || r.WithProofs {
 		return nil
 	}
@@ -41,7 +42,7 @@ func (c *Client) Ask(ctx context.Context, r HeaderRequest) *Asked {
 		return nil
 	}
 	t := c.newHeader(ctx, &r, c.headerAccept(&r), new(atomic.Uint32))
-	broken, err := false, cn.SetDeadline(deadlineOf(ctx))
+	broken, err := false, cn.SetDeadline(soon)
 	if err == nil {
 		broken, err = c.send(cn, t)
 	}
@@ -55,11 +56,11 @@ func (c *Client) Ask(ctx context.Context, r HeaderRequest) *Asked {
 	return &Asked{c, end, ctx, r, t}
 }
 
-// Soon takes the answer if it is here, whole, by until: done, with the offer if
-// it is one, and err as of Offers. Otherwise nothing is lost and Hear goes on.
+// Soon takes the answer if it is here, whole, in time: done, with the offer if it
+// is one, and err as of Offers. Otherwise nothing is lost and Hear goes on.
 // Answers that ask for another request are left to Hear, too.
-func (a *Asked) Soon(until time.Time, emit func(Offer)) (done bool, err error) {
-	if !a.try.arrived(until) {
+func (a *Asked) Soon(emit func(Offer)) (done bool, err error) {
+	if !a.try.arrived() {
 		return false, nil
 	}
 	return true, a.hear(emit)
@@ -80,13 +81,9 @@ func (a *Asked) hear(emit func(Offer)) error {
 }
 
 // arrived waits until an answer of status 200 or 204 is in the reader's buffer,
-// to its last byte, at most until then. It is what keeps a relay that drips from
-// holding up the others.
-func (t *try) arrived(until time.Time) bool {
-	cn := t.sent
-	if cn.SetReadDeadline(until) != nil {
-		return false
-	}
+// to its last byte, at most until the connection's deadline. It is what keeps a
+// relay that drips from holding up the others.
+func (t *try) arrived() bool {
 	for {
 		b, _ := t.reader.Peek(t.reader.Buffered())
 		whole, hopeless := wholeAnswer(b)

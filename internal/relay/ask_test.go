@@ -64,13 +64,13 @@ func TestAsk(t *testing.T) {
 			if offers, err := collect(t, c, budget(t, time.Second), request()); len(offers) != 1 || err != nil {
 				t.Fatalf("first call: got %d offers, %v", len(offers), err)
 			}
-			a := c.Ask(budget(t, 400*time.Millisecond), request())
+			a := c.Ask(budget(t, 400*time.Millisecond), request(), time.Now().Add(40*time.Millisecond))
 			if a == nil {
 				t.Fatal("not asked although a connection is kept")
 			}
 			var offers int
 			emit := func(Offer) { offers++ }
-			soon, err := a.Soon(time.Now().Add(40*time.Millisecond), emit)
+			soon, err := a.Soon(emit)
 			if soon != tt.soon {
 				t.Errorf("Soon took the answer: got %v, want %v", soon, tt.soon)
 			}
@@ -99,8 +99,8 @@ func TestAsk_KeepsConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 6 {
-		a := c.Ask(budget(t, time.Second), request())
-		if soon, err := a.Soon(time.Now().Add(5*time.Millisecond), func(Offer) {}); err != nil {
+		a := c.Ask(budget(t, time.Second), request(), time.Now().Add(5*time.Millisecond))
+		if soon, err := a.Soon(func(Offer) {}); err != nil {
 			t.Fatal(err)
 		} else if !soon {
 			if err := a.Hear(func(Offer) {}); err != nil {
@@ -150,7 +150,7 @@ func TestAsk_NotHere(t *testing.T) {
 			}
 			r := request()
 			r.WithProofs = tt.proofs
-			a := c.Ask(budget(t, time.Second), r)
+			a := c.Ask(budget(t, time.Second), r, time.Now().Add(time.Millisecond))
 			if got := a != nil; got != tt.asked {
 				t.Fatalf("got asked %v, want %v", got, tt.asked)
 			}
@@ -185,10 +185,10 @@ func TestAsk_TLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, wait := range []time.Duration{5, 20, 35, 500} {
-		a := c.Ask(budget(t, time.Second), request())
+		a := c.Ask(budget(t, time.Second), request(), time.Now().Add(wait*time.Millisecond))
 		n := 0
 		emit := func(Offer) { n++ }
-		soon, err := a.Soon(time.Now().Add(wait*time.Millisecond), emit)
+		soon, err := a.Soon(emit)
 		if soon != (wait == 500) {
 			t.Errorf("%d ms: Soon took the answer: %v", wait, soon)
 		}
