@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"sidecar/commitments"
@@ -115,9 +116,7 @@ func (s *Service) auction(ctx context.Context, q query, set *Set, answerBy time.
 	a.finished = make(chan int, len(relays))
 	a.verified = make(chan verdict, max(2, len(relays)))
 	a.log = s.Log.With("slot", uint64(q.slot))
-	for i, r := range relays {
-		s.detach(func(context.Context) { a.ask(ctx, r, i, q) })
-	}
+	a.ask(ctx, by, relays, q)
 	win := a.run(ctx, by)
 	if win != nil {
 		a.share(win)
@@ -160,39 +159,82 @@ type sale struct {
 	judge    *judge
 	page     commitments.Page
 	table    table
+	open     int       // relays not heard to the end when run begins
+	soon     time.Time // what is here until then waits for one another
 	offers   chan *lot
 	finished chan int
 	verified chan verdict
 	log      *slog.Logger
 }
 
-// ask collects the offers of one relay.
-func (a *sale) ask(ctx context.Context, r Relay, order int, q query) {
+// ask asks all relays, and hears those that answer within the time the auction
+// lets bids come anyway. The others are heard by a goroutine each.
+func (a *sale) ask(ctx context.Context, by deadlines, relays []Relay, q query) {
 	request := relay.HeaderRequest{
 		Slot: q.slot, SlotStart: a.service.Clock.Start(q.slot), Fork: q.fork, ParentHash: q.parent,
 		Pubkey: q.validator, UserAgent: q.userAgent, WithProofs: !a.page.Empty(),
 	}
-	err := a.service.guarded(r, func() error {
-		return r.Offers(ctx, request, func(o relay.Offer) {
-			select {
-			case a.offers <- &lot{relay: r, order: order, offer: o, bid: o.Bid}:
-			case <-ctx.Done():
-			}
+	a.open, a.soon = len(relays), a.service.Clock.Now().Add(settle)
+	if by.collect.Before(a.soon) {
+		a.soon = by.collect
+	}
+	asked := make([]*relay.Asked, len(relays))
+	for i, r := range relays {
+		_ = a.service.guarded(r, func() error { asked[i] = r.Ask(ctx, request, a.soon); return nil })
+		if asked[i] == nil {
+			a.listen(ctx, r, i, func(emit func(relay.Offer)) error { return r.Offers(ctx, request, emit) })
+		}
+	}
+	// The last that was asked most likely answers last: when it has, the others
+	// need no waiting for.
+	for i, r := range slices.Backward(relays) {
+		if asked[i] == nil {
+			continue
+		}
+		done, err := asked[i].Soon(func(o relay.Offer) {
+			a.receive(&lot{relay: r, order: i, offer: o, bid: o.Bid})
 		})
+		if !done {
+			a.listen(ctx, r, i, asked[i].Hear)
+			continue
+		}
+		a.open--
+		a.gave(r, err)
+	}
+}
+
+// listen hears one relay in a goroutine.
+func (a *sale) listen(ctx context.Context, r Relay, order int, hear func(emit func(relay.Offer)) error) {
+	a.service.detach(func(context.Context) {
+		a.gave(r, a.service.guarded(r, func() error {
+			return hear(func(o relay.Offer) {
+				select {
+				case a.offers <- &lot{relay: r, order: order, offer: o, bid: o.Bid}:
+				case <-ctx.Done():
+				}
+			})
+		}))
+		a.finished <- order
 	})
+}
+
+// gave records how asking a relay ended.
+func (a *sale) gave(r Relay, err error) {
 	if err != nil {
 		a.service.Metrics.judged(r.Name(), fault.Code(err))
 		a.log.Debug("Relay gave no bid", "relay", r.Name(), "reason", fault.Code(err))
 	}
-	a.finished <- order
 }
 
 // run is the auction's loop: it alone touches the table.
 func (a *sale) run(ctx context.Context, by deadlines) *lot {
-	open := len(a.table.lots)
+	open := a.open
 	answer := time.NewTimer(a.service.Clock.Until(by.answer))
 	defer answer.Stop()
 	var calm <-chan time.Time // runs from the first bid on, while relays are awaited
+	if open > 0 && a.table.best(fresh, true) != nil {
+		calm = time.After(a.service.Clock.Until(a.soon))
+	}
 	calmed, collected := false, ctx.Done()
 	for {
 		if win := a.table.best(fresh, true); open == 0 && (win == nil || win.state == sound) {

@@ -96,7 +96,8 @@ func (s *Service) readBlock(r httpd.Request) (*wire.BlindedBlock, error) {
 	if v := r.Header("Eth-Consensus-Version"); v != "" && chain.ParseFork(v) != fork {
 		return nil, ErrVersion.With("slot %d is %s", slot, fork)
 	}
-	return wire.DecodeBlindedBlock(fork, enc, r.Keep()) // the relays outlive the request
+	body, _ := r.Keep() // the relays outlive the request
+	return wire.DecodeBlindedBlock(fork, enc, body)
 }
 
 // deliver hands the block to the relays until one has delivered, and then to

@@ -29,6 +29,7 @@ type (
 		Name() string
 		Pubkey() phase0.BLSPubKey
 		HonoursConstraints() bool
+		Ask(ctx context.Context, r relay.HeaderRequest, soon time.Time) *relay.Asked
 		Offers(ctx context.Context, r relay.HeaderRequest, emit func(relay.Offer)) error
 		Register(ctx context.Context, enc wire.Encoding, body []byte, other func() []byte, userAgent string) error
 		SubmitV1(ctx context.Context, b *wire.BlindedBlock, userAgent string) (*wire.Payload, error)

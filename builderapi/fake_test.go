@@ -59,6 +59,9 @@ func (f *fakeRelay) read(n *int) int {
 	return *n
 }
 
+// Ask leaves everything to Offers; tests/ has relays that answer it.
+func (f *fakeRelay) Ask(context.Context, relay.HeaderRequest, time.Time) *relay.Asked { return nil }
+
 func (f *fakeRelay) Offers(ctx context.Context, r relay.HeaderRequest, emit func(relay.Offer)) error {
 	f.count(&f.asked)
 	return f.offers(ctx, r, emit)

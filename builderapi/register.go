@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/bellatrix"
@@ -68,7 +69,10 @@ func (s *Service) register(ctx context.Context, r httpd.Request) (httpd.Response
 	if err != nil {
 		return httpd.Response{}, err
 	}
-	body := r.Keep() // the relays outlive this request
+	body, free := r.Keep() // the relays outlive this request
+	users := &holders{free: free}
+	users.n.Store(1)
+	defer users.leave()
 	decoded := s.registrations.scratch.Get().(*[]wire.Registration)
 	defer s.registrations.scratch.Put(decoded)
 	rs, err := wire.ScanRegistrations(enc, body, (*decoded)[:0])
@@ -85,7 +89,9 @@ func (s *Service) register(ctx context.Context, r httpd.Request) (httpd.Response
 	done := make(chan batchResult, postCount(batches))
 	for i := range batches {
 		for _, to := range batches[i].relays {
+			users.n.Add(1)
 			s.detach(func(work context.Context) {
+				defer users.leave()
 				done <- batchResult{i, s.post(work, to, &batches[i], userAgent)}
 			})
 		}
@@ -94,6 +100,18 @@ func (s *Service) register(ctx context.Context, r httpd.Request) (httpd.Response
 		return httpd.Response{}, err
 	}
 	return httpd.Response{}, nil
+}
+
+// holders counts who still reads a body. The last to leave frees it.
+type holders struct {
+	n    atomic.Int64
+	free func()
+}
+
+func (h *holders) leave() {
+	if h.n.Add(-1) == 0 {
+		h.free()
+	}
 }
 
 // batch is a body for some relays. It outlives the request.

@@ -3,8 +3,10 @@ package builderapi
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,4 +141,55 @@ func TestRegister_Empty(t *testing.T) {
 			t.Fatalf("zero registrations: %v", err)
 		}
 	})
+}
+
+// TestRegister_SlowReader: a relay that is still being sent a body has it
+// undisturbed, although the request is over and others have come and gone whose
+// bodies use the same memory again.
+func TestRegister_SlowReader(t *testing.T) {
+	b := newBench(t, 3, nil)
+	defer b.service.Close()
+	server, err := httpd.New(httpd.Config{
+		Name: "builder", Addr: "127.0.0.1:0", Routes: b.service.Routes(), Log: b.service.Log, Clock: b.clock,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	defer func() { stop(); <-ended }()
+
+	for _, r := range b.relays[1:] {
+		r.registers = func(_ context.Context, try int) error {
+			r.mu.Lock()
+			body := r.bodies[try-1]
+			r.mu.Unlock()
+			before := sha256.Sum256(body)
+			for range 20 {
+				time.Sleep(time.Millisecond)
+				if sha256.Sum256(body) != before {
+					t.Error("the body changed while a relay was sent it")
+					break
+				}
+			}
+			return nil
+		}
+	}
+	client := &http.Client{Transport: &http.Transport{}, Timeout: 5 * time.Second}
+	defer client.CloseIdleConnections()
+	for key := range byte(60) {
+		body := bytes.Repeat(registrationSSZ(key, 5), 400)
+		answer, err := client.Post("http://"+server.Addr().String()+"/eth/v1/builder/validators", "application/octet-stream", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Fatalf("status %d", answer.StatusCode)
+		}
+	}
 }

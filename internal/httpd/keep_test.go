@@ -2,7 +2,9 @@ package httpd
 
 import (
 	"context"
+	"crypto/sha256"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -11,7 +13,8 @@ import (
 func TestKeep(t *testing.T) {
 	var kept [][]byte
 	r := start(t, Config{Routes: []Route{{Name: "keep", Method: "POST", Path: "/", MaxBody: 1 << 20, Serve: func(_ context.Context, r Request) (Response, error) {
-		kept = append(kept, r.Keep())
+		body, _ := r.Keep()
+		kept = append(kept, body)
 		return Response{}, nil
 	}}}})
 	var want []string
@@ -28,5 +31,55 @@ func TestKeep(t *testing.T) {
 		if string(kept[i]) != want[i] {
 			t.Fatalf("body %d of %d bytes was written over", i, len(want[i]))
 		}
+	}
+}
+
+// TestKeep_Done: memory given back serves later requests, and only that: while a
+// handler's reader is at a body, nobody writes into it, however many come.
+func TestKeep_Done(t *testing.T) {
+	var mu sync.Mutex
+	seen, again := map[*byte]bool{}, 0
+	var readers sync.WaitGroup
+	r := start(t, Config{Routes: []Route{{Name: "keep", Method: "POST", Path: "/", MaxBody: 4 << 20, Serve: func(_ context.Context, r Request) (Response, error) {
+		body, done := r.Keep()
+		if second, none := r.Keep(); &second[0] != &body[0] {
+			t.Error("a second Keep has another body")
+		} else {
+			defer none() // frees nothing: done does
+		}
+		before := sha256.Sum256(body)
+		mu.Lock()
+		if seen[&body[0]] {
+			again++
+		}
+		seen[&body[0]] = true
+		mu.Unlock()
+		readers.Go(func() {
+			for range 5 {
+				if sha256.Sum256(body) != before {
+					t.Error("a body changed while it was read")
+					break
+				}
+			}
+			done()
+			done() // once is enough, twice does no harm
+		})
+		return Response{}, nil
+	}}}})
+	var callers sync.WaitGroup
+	for i := range 4 {
+		callers.Go(func() {
+			for j := range 20 {
+				size := []int{40_000, 300_000, 1_500_000}[(i+j)%3]
+				if status, _, _ := r.do(t, "POST", "/", strings.Repeat(string(rune('a'+(i*20+j)%26)), size)); status != 200 {
+					t.Errorf("status %d", status)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	readers.Wait()
+	if again == 0 {
+		t.Error("no memory was used again")
 	}
 }

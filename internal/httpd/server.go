@@ -87,6 +87,7 @@ type Server struct {
 	router *node
 	fast   *fasthttp.Server
 	ln     net.Listener
+	bodies bodies
 
 	served   atomic.Bool
 	draining atomic.Bool

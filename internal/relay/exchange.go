@@ -54,6 +54,12 @@ type try struct {
 	resp   *fasthttp.Response
 	status int
 	phase  *atomic.Uint32 // watched while others wait
+
+	accept  string    // of a getHeader
+	started time.Time // of a getHeader: when its request was made
+	// The request is out on sent: the first exchange only reads, with reader.
+	sent   *conn
+	reader *bufio.Reader
 }
 
 // roundTrip performs t by ctx's deadline. A kept connection may have been closed
@@ -61,7 +67,10 @@ type try struct {
 // one before any byte of an answer is made again, once, on a new connection.
 // So is, with insist, one that was cut off on a new connection.
 func (c *Client) roundTrip(ctx context.Context, t *try) error {
-	cn := c.pool.get()
+	cn := t.sent
+	if cn == nil {
+		cn = c.pool.get()
+	}
 	reused := cn != nil
 	for again := true; ; again = false {
 		if cn == nil {
@@ -81,43 +90,58 @@ func (c *Client) roundTrip(ctx context.Context, t *try) error {
 	}
 }
 
-// exchange sends t over cn and reads the answer. It keeps cn if that is clean,
-// else closes it. unanswered: not one byte came back.
+// exchange sends t over cn, unless it is out already, and reads the answer. It
+// keeps cn if that is clean, else closes it. unanswered: not one byte came back.
 func (c *Client) exchange(ctx context.Context, cn *conn, t *try) (err error, unanswered bool) {
-	t.phase.Store(awaiting)
-	t.status, cn.in, cn.fault = 0, 0, nil
-	t.resp.ResetBody()
+	out := t.sent != nil
+	t.sent = nil
 	if err := cn.SetDeadline(deadlineOf(ctx)); err != nil {
 		cn.drop()
 		return ErrReset.Wrap(err), true
 	}
-	w := c.buf.writer(cn)
-	sendErr := t.req.Write(w)
-	if sendErr == nil {
-		sendErr = w.Flush()
+	broken := false
+	if !out {
+		if broken, err = c.send(cn, t); err != nil {
+			cn.drop()
+			return err, false
+		}
 	}
-	c.buf.writers.Put(w)
-	switch {
-	case sendErr == nil:
-	case isTimeout(sendErr):
-		cn.drop()
-		return ErrTimeout.With("sending"), false
-	case !isReset(sendErr):
-		cn.drop()
-		return ErrReset.Wrap(sendErr), false
+	r := t.reader
+	if t.reader = nil; r == nil {
+		r = c.buf.reader(cn)
 	}
-	// A relay may refuse a body before it has read it all, so even after a
-	// broken send there may be an answer.
-	r := c.buf.reader(cn)
 	clean, err := t.receive(r, cn)
 	c.buf.readers.Put(r)
 	unanswered = cn.in == 0
-	if clean && sendErr == nil {
+	if clean && !broken {
 		c.pool.put(cn) // no longer ours
 	} else {
 		cn.drop()
 	}
 	return err, unanswered
+}
+
+// send writes t's request. broken: the relay closed on us, but may refuse a body
+// before it has read it all, so that there may be an answer.
+func (c *Client) send(cn *conn, t *try) (broken bool, err error) {
+	t.phase.Store(awaiting)
+	t.status, cn.in, cn.fault = 0, 0, nil
+	t.resp.ResetBody()
+	w := c.buf.writer(cn)
+	err = t.req.Write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	c.buf.writers.Put(w)
+	switch {
+	case err == nil:
+		return false, nil
+	case isTimeout(err):
+		return false, ErrTimeout.With("sending")
+	case !isReset(err):
+		return false, ErrReset.Wrap(err)
+	}
+	return true, nil
 }
 
 // receive reads the answer. clean: the connection stands right after it.

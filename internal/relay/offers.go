@@ -130,8 +130,13 @@ func (c *Client) launch(ctx context.Context, r HeaderRequest, h *hearing, n int,
 
 // try asks once and tells h what came.
 func (c *Client) try(ctx context.Context, r HeaderRequest, h *hearing, n int, phase *atomic.Uint32) {
+	c.attempt(h, n, func() (Offer, bool, error) { return c.getHeader(ctx, &r, phase) })
+}
+
+// attempt tells h what ask brought.
+func (c *Client) attempt(h *hearing, n int, ask func() (Offer, bool, error)) {
 	h.fail(n, c.guard(func() error {
-		o, found, err := c.getHeader(ctx, &r, phase)
+		o, found, err := ask()
 		switch {
 		case err != nil:
 		case found:

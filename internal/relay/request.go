@@ -106,7 +106,10 @@ func (c *Client) run(ctx context.Context, t *try, read func() error) error {
 // runChecked performs t, lets judge turn the outcome into the call's, and
 // records that.
 func (c *Client) runChecked(ctx context.Context, t *try, judge func(error) error) error {
-	started := c.clock.Now()
+	started := t.started
+	if started.IsZero() {
+		started = c.clock.Now()
+	}
 	err := judge(c.roundTrip(ctx, t))
 	none := t.status == fasthttp.StatusNoContent
 	c.cfg.Metrics.observe(c.cfg.ID, t.endpoint, c.clock.Now().Sub(started), none, err)
