@@ -72,7 +72,7 @@ func TestCrash_Writer(t *testing.T) {
 				if err := l.Close(); err != nil {
 					t.Fatal(err)
 				}
-				l, err := open(path, "holesky", holesky, breakIt)
+				l, err := openWith(config(path), breakIt, replaceFile)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -124,10 +124,10 @@ func TestCrash_Create(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "ledger.db")
 			do := diskSteps()
 			c.do(&do)
-			if err := create(path, "holesky", holesky, do); !errors.Is(err, errDisk) {
+			if err := createWith(path, do); !errors.Is(err, errDisk) {
 				t.Fatalf("got %v, want %v", err, errDisk)
 			}
-			l, err := Open(path, "holesky", holesky)
+			l, err := Open(config(path))
 			if c.exists != (err == nil) || err != nil && !errors.Is(err, ErrMissing) {
 				t.Fatalf("open: %v; want a ledger: %v", err, c.exists)
 			}
@@ -135,7 +135,7 @@ func TestCrash_Create(t *testing.T) {
 				_ = l.Close()
 				return
 			}
-			if err := Create(path, "holesky", holesky); err != nil {
+			if err := Create(config(path)); err != nil {
 				t.Errorf("second try: %v", err)
 			}
 		})
@@ -155,7 +155,7 @@ func TestMain(m *testing.M) {
 
 // victim promises and seals until it is killed, and prints what it released.
 func victim(path, round string) error {
-	l, err := Open(path, "holesky", holesky)
+	l, err := Open(config(path))
 	if err != nil {
 		return err
 	}

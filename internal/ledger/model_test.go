@@ -28,10 +28,10 @@ func TestModel_Resources(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n++
 		path := filepath.Join(tempDir(t), "ledger.db")
-		if err := Create(path, "holesky", holesky); err != nil {
+		if err := Create(config(path)); err != nil {
 			t.Fatal(err)
 		}
-		l, err := Open(path, "holesky", holesky)
+		l, err := Open(config(path))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +42,7 @@ func TestModel_Resources(t *testing.T) {
 				if err := l.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if l, err = Open(path, "holesky", holesky); err != nil {
+				if l, err = Open(config(path)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -150,11 +150,11 @@ func gated(t *testing.T) (l *Ledger, arrived, release chan struct{}) {
 		t.Fatal(err)
 	}
 	arrived, release = make(chan struct{}), make(chan struct{})
-	l, err := open(path, "holesky", holesky, func(tx *bolt.Tx) error {
+	l, err := openWith(config(path), func(tx *bolt.Tx) error {
 		arrived <- struct{}{}
 		<-release
 		return tx.Commit()
-	})
+	}, replaceFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,12 +258,12 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	var broken atomic.Bool
-	l, err := open(path, "holesky", holesky, func(tx *bolt.Tx) error {
+	l, err := openWith(config(path), func(tx *bolt.Tx) error {
 		if broken.Load() {
 			return breaks["failed"](tx)
 		}
 		return tx.Commit()
-	})
+	}, replaceFile)
 	if err != nil {
 		t.Fatal(err)
 	}
