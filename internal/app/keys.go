@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
@@ -77,10 +79,37 @@ func loadConsensus(c *config.Config) (*keystore.Local, error) {
 	return local, nil
 }
 
+// LedgerConfig is how the configuration's ledger is opened: with a witness and a
+// lock beside the proxy keys. A nil log stays silent.
+func LedgerConfig(c *config.Config, clock *chain.Clock, log *slog.Logger) ledger.Config {
+	spec := c.Chain()
+	l := ledger.Config{
+		Path: c.Ledger.Path, Witness: c.Ledger.Witness, Network: spec.Name, GenesisForkVersion: spec.GenesisForkVersion, Clock: clock, Log: log,
+	}
+	if dir := c.Signer.Local.Store.KeysPath; dir != "" {
+		l.KeyLock = filepath.Join(dir, ".sidecar-lock")
+		if l.Witness == "" {
+			l.Witness = filepath.Join(dir, ".sidecar-witness")
+		}
+	}
+	return l
+}
+
+// InitOptions are what only the operator can know.
+type InitOptions struct {
+	// NewKeys states that no key of this configuration ever promised anything: the
+	// ledger need not hold. Danger: see ledger.Config.
+	NewKeys bool
+	// NewHistory makes a ledger beside proxy keys whose own is lost. It holds; what
+	// has no slot, such as a module's nonces, is forgotten for good.
+	NewHistory bool
+}
+
 // Init makes what a promising sidecar must find at its start: the ledger and a
 // proxy key. What is there already is left as it is, and said so. A new ledger
-// next to existing proxies is refused: their promises would be forgotten.
-func Init(ctx context.Context, c *config.Config, out io.Writer) error {
+// next to existing proxies is refused, unless the operator asks for it: their
+// promises would be forgotten.
+func Init(ctx context.Context, c *config.Config, o InitOptions, out io.Writer) error {
 	if !c.Promises() {
 		_, err := fmt.Fprintln(out, "This configuration makes no promises; there is nothing to initialise.")
 		return err
@@ -99,10 +128,12 @@ func Init(ctx context.Context, c *config.Config, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("load proxy keys: %w", err)
 	}
-	if _, missing := os.Stat(c.Ledger.Path); missing != nil && len(proxies) > 0 {
+	if _, missing := os.Stat(c.Ledger.Path); missing != nil && len(proxies) > 0 && !o.NewHistory {
 		return ErrLost.With("%s is missing, and %s holds proxy keys that may have promised", c.Ledger.Path, store.Keys)
 	}
-	err = ledger.Create(c.Ledger.Path, spec.Name, spec.GenesisForkVersion)
+	lc := LedgerConfig(c, chain.NewClock(spec, nil), nil)
+	lc.NewKeys = o.NewKeys && len(proxies) == 0
+	err = ledger.Create(lc)
 	switch {
 	case errors.Is(err, ledger.ErrExists):
 		fmt.Fprintf(out, "The ledger %s is there already.\n", c.Ledger.Path)
@@ -110,6 +141,9 @@ func Init(ctx context.Context, c *config.Config, out io.Writer) error {
 		return fmt.Errorf("make the ledger: %w", err)
 	default:
 		fmt.Fprintf(out, "Made the ledger %s. Never copy it back from a backup.\n", c.Ledger.Path)
+		if !lc.NewKeys {
+			fmt.Fprintln(out, "It promises nothing for the slots of the next 64, unless the keys are stated to be new.")
+		}
 	}
 	for _, p := range proxies {
 		if p.Module == promising(c) {

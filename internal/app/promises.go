@@ -64,7 +64,7 @@ func (s schedule) Pubkey(index phase0.ValidatorIndex) (phase0.BLSPubKey, bool) {
 // must not start. What fails later closes it again.
 func newPromises(a *App) (p *promises, err error) {
 	p = &promises{log: a.log.With("part", "app").Warn}
-	p.ledger, err = ledger.Open(a.config.Ledger.Path, a.spec.Name, a.spec.GenesisForkVersion)
+	p.ledger, err = ledger.Open(LedgerConfig(a.config, a.clock, a.log.With("part", "ledger")))
 	if err != nil {
 		return nil, fmt.Errorf("open the ledger %s: %w", a.config.Ledger.Path, err)
 	}
@@ -86,7 +86,7 @@ func newPromises(a *App) (p *promises, err error) {
 	}
 	consensus := keys.consensus
 	p.schedule = schedule{beacon.NewSchedule(p.beacon, a.clock, func() []phase0.BLSPubKey { return consensus })}
-	p.signer = &signer.Signer{Ledger: p.ledger, Keys: keys.local, Policy: p.policy(consensus, delegate), Message: signer.MessageOf(a.spec), Metrics: signer.NewMetrics(a.metrics)}
+	p.signer = &signer.Signer{Ledger: p.ledger, Keys: keys.local, Policy: p.policy(consensus, delegate), Message: signer.MessageOf(a.spec), Clock: a.clock, Log: a.log.With("part", "signer"), Metrics: signer.NewMetrics(a.metrics)}
 	if err = p.makeGateway(a, delegate); err != nil {
 		return nil, err
 	}

@@ -37,9 +37,6 @@ func initialise(ctx context.Context, n *simnet.Net, path string) error {
 	if _, err := os.Stat(c.Ledger.Path); err == nil {
 		return nil
 	}
-	if err := ledger.Create(c.Ledger.Path, c.Chain().Name, n.Spec.GenesisForkVersion); err != nil {
-		return err
-	}
 	loader, store := c.Signer.Local.Loader, c.Signer.Local.Store
 	for _, dir := range []string{store.KeysPath, store.SecretsPath} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -50,11 +47,17 @@ func initialise(ctx context.Context, n *simnet.Net, path string) error {
 	if err != nil {
 		return err
 	}
+	// The keys were made for this run, and nothing promised with them.
+	book := app.LedgerConfig(c, chain.NewClock(n.Spec, nil), nil)
+	book.NewKeys = true
+	if err := ledger.Create(book); err != nil {
+		return err
+	}
 	proxies := keystore.ProxyStore{Keys: store.KeysPath, Secrets: store.SecretsPath, Domain: n.Spec.Domain(chain.DomainCommitBoost), LogN: cheapLogN}
 	if _, err := proxies.GenerateProxy(ctx, local, local.Pubkeys()[0], c.Modules[0].ID); err != nil {
 		return err
 	}
-	return app.Init(ctx, c, io.Discard)
+	return app.Init(ctx, c, app.InitOptions{}, io.Discard)
 }
 
 // writeKeystore stores a validator's key as an ERC-2335 keystore in Lighthouse's
