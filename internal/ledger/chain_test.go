@@ -16,7 +16,12 @@ import (
 // written makes a closed ledger with entries, seals and notes.
 func written(t testing.TB) string {
 	t.Helper()
-	l, path := fresh(t)
+	return writtenIn(t, boltCase())
+}
+
+func writtenIn(t testing.TB, e engineCase) string {
+	t.Helper()
+	l, path := e.fresh(t)
 	for n := range 4 {
 		r := must(t, l, page(1), promise(n, string(rune('a'+n))))
 		if n > 0 {
@@ -169,9 +174,11 @@ func TestOpen_NewerSchema(t *testing.T) {
 	}
 }
 
-func TestRecords_ShowsAllInOrder(t *testing.T) {
-	path := written(t)
-	l := reopen(t, nil, path)
+func TestRecords_ShowsAllInOrder(t *testing.T) { forEngines(t, testRecords_ShowsAllInOrder) }
+
+func testRecords_ShowsAllInOrder(t *testing.T, e engineCase) {
+	path := writtenIn(t, e)
+	l := e.reopen(t, nil, path)
 	var open, offline []Record
 	if err := l.Records(func(r Record) error { open = append(open, r); return nil }); err != nil {
 		t.Fatal(err)
@@ -179,14 +186,14 @@ func TestRecords_ShowsAllInOrder(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Walk(path, func(r Record) error { offline = append(offline, r); return nil }); err != nil {
+	if _, err := e.walk(path, func(r Record) error { offline = append(offline, r); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if len(open) != 8 || !reflect.DeepEqual(open, offline) || open[2].Seq != 2 || open[2].Seal[0] != 1 || open[7].Entry.Note["relay"] != "a" {
 		t.Errorf("records: %+v", open)
 	}
 	stop := errors.New("enough")
-	if _, err := Walk(path, func(Record) error { return stop }); err != stop {
+	if _, err := e.walk(path, func(Record) error { return stop }); err != stop {
 		t.Errorf("got %v, want the caller's own error", err)
 	}
 }

@@ -142,15 +142,21 @@ func TestCrash_Create(t *testing.T) {
 	}
 }
 
-// TestMain turns the test binary into the victim of TestCrash_Kill.
+// TestMain turns the test binary into the victim of TestCrash_Kill, and its like.
 func TestMain(m *testing.M) {
 	if path := os.Getenv("LEDGER_VICTIM"); path != "" {
-		if err := victim(path, os.Getenv("LEDGER_ROUND")); err != nil {
+		play := victim
+		if os.Getenv("LEDGER_ENGINE") == "postgres" {
+			play = pgVictim
+		}
+		if err := play(path, os.Getenv("LEDGER_ROUND")); err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	stopSharedServer()
+	os.Exit(code)
 }
 
 // victim promises and seals until it is killed, and prints what it released.

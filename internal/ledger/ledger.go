@@ -28,6 +28,9 @@ var (
 	ErrNewer      = fault.Define("ledger_schema_newer", fault.Unavailable, "A newer sidecar wrote this ledger; this one cannot read it.")
 	ErrLocked     = fault.Define("ledger_locked", fault.Conflict, "Another process has this ledger open.")
 	ErrExists     = fault.Define("ledger_exists", fault.Conflict, "There is a ledger at this path already.")
+	ErrLease      = fault.Define("ledger_lease_held", fault.Unavailable, "Another sidecar holds the lease of the shared ledger; this one stands by and signs nothing.")
+	ErrDatabase   = fault.Define("ledger_unreachable", fault.Unavailable, "The database of the shared ledger does not answer; nothing is signed until it does.")
+	ErrLossy      = fault.Define("ledger_not_durable", fault.Unavailable, "The database server may lose what it committed: fsync, full_page_writes or synchronous_commit is off.")
 	ErrChain      = fault.Define("ledger_other_chain", fault.Conflict, "The ledger belongs to another network.")
 	ErrHolding    = fault.Define("ledger_holding", fault.Unavailable, "The ledger holds: another copy of it may have promised for this slot, so nothing new is promised for it.")
 	ErrRolledBack = fault.Define("ledger_rolled_back", fault.Conflict, "The ledger is older than its witness: somebody put a backup back. Restore the newest one, or import what it lacks.")
@@ -142,6 +145,7 @@ type Ledger struct {
 
 	next *book // owned by the writer: ahead of the disk by the batch under way
 	at   head  // owned by the writer: the end of what is known to be durable
+	torn bool  // owned by the writer: next may hold what book does not
 
 	mu   sync.RWMutex // held for map operations only, never across I/O
 	book *book        // what is durable; guarded by mu
@@ -158,7 +162,8 @@ type Ledger struct {
 // Append shows the present view to decide under the ledger's one lock, and makes
 // the entry decide returns durable before it returns itself. decide must be pure
 // and quick: no I/O, no module, no call of this ledger. An error from decide
-// writes nothing. The view's Seq is the position of the last entry: this one
+// writes nothing, and decide is not asked again; it may be asked twice if it
+// returned an entry. The view's Seq is the position of the last entry: this one
 // becomes Seq+1.
 //
 // If ctx ends first its error is returned, and the entry may still become

@@ -33,32 +33,6 @@ func createWith(path string, do steps) error {
 	return create(path, newMeta(&c), "", do)
 }
 
-// fresh makes a ledger in a temporary folder and opens it.
-func fresh(t testing.TB) (*Ledger, string) {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "ledger.db")
-	if err := Create(config(path)); err != nil {
-		t.Fatal(err)
-	}
-	return reopen(t, nil, path), path
-}
-
-// reopen closes l, if any, and opens the ledger at path. It is closed with the test.
-func reopen(t testing.TB, l *Ledger, path string) *Ledger {
-	t.Helper()
-	if l != nil {
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l, err := Open(config(path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	return l
-}
-
 func page(slot phase0.Slot) commitments.PageID {
 	return commitments.PageID{Slot: slot, Proposer: phase0.BLSPubKey{0xaa, byte(slot)}}
 }
@@ -182,8 +156,10 @@ func shown(n int, seq uint64, signature []byte) commitments.Promise {
 	}
 }
 
-func TestPage_ShowsEveryKind(t *testing.T) {
-	l, path := fresh(t)
+func TestPage_ShowsEveryKind(t *testing.T) { forEngines(t, testPage_ShowsEveryKind) }
+
+func testPage_ShowsEveryKind(t *testing.T, e engineCase) {
+	l, path := e.fresh(t)
 	id := page(100)
 	must(t, l, page(99), promise(50, ""))
 
@@ -241,11 +217,13 @@ func TestPage_ShowsEveryKind(t *testing.T) {
 		}
 	}
 	check(l)
-	check(reopen(t, l, path))
+	check(e.reopen(t, l, path))
 }
 
-func TestAppend_SeqIsTheViewsPlusOne(t *testing.T) {
-	l, _ := fresh(t)
+func TestAppend_SeqIsTheViewsPlusOne(t *testing.T) { forEngines(t, testAppend_SeqIsTheViewsPlusOne) }
+
+func testAppend_SeqIsTheViewsPlusOne(t *testing.T, e engineCase) {
+	l, _ := e.fresh(t)
 	for n := range 5 {
 		var seen uint64
 		r, err := l.Append(context.Background(), page(1), func(v commitments.View) (Entry, error) {
@@ -262,8 +240,10 @@ func TestAppend_SeqIsTheViewsPlusOne(t *testing.T) {
 	}
 }
 
-func TestAppend_OneRootPerResource(t *testing.T) {
-	l, path := fresh(t)
+func TestAppend_OneRootPerResource(t *testing.T) { forEngines(t, testAppend_OneRootPerResource) }
+
+func testAppend_OneRootPerResource(t *testing.T, e engineCase) {
+	l, path := e.fresh(t)
 	ctx := context.Background()
 	r := must(t, l, page(1), promise(1, "once"))
 	again := must(t, l, page(2), promise(1, "once")) // another page: the same promise
@@ -290,12 +270,14 @@ func TestAppend_OneRootPerResource(t *testing.T) {
 		if got, want := l.Len(), uint64(1); got != want {
 			t.Errorf("len: got %d, want %d", got, want)
 		}
-		l = reopen(t, l, path)
+		l = e.reopen(t, l, path)
 	}
 }
 
-func TestAppend_WritesNothing(t *testing.T) {
-	l, _ := fresh(t)
+func TestAppend_WritesNothing(t *testing.T) { forEngines(t, testAppend_WritesNothing) }
+
+func testAppend_WritesNothing(t *testing.T, e engineCase) {
+	l, _ := e.fresh(t)
 	refused := errors.New("refused")
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -344,11 +326,13 @@ func TestAppend_WritesNothing(t *testing.T) {
 	}
 }
 
-func TestPage_IsNotTheCallers(t *testing.T) {
-	l, _ := fresh(t)
-	e := promise(1, "")
-	must(t, l, page(1), e)
-	e.Draft.Commitment.Payload[0] = 99 // the caller's object after the fact
+func TestPage_IsNotTheCallers(t *testing.T) { forEngines(t, testPage_IsNotTheCallers) }
+
+func testPage_IsNotTheCallers(t *testing.T, e engineCase) {
+	l, _ := e.fresh(t)
+	mine := promise(1, "")
+	must(t, l, page(1), mine)
+	mine.Draft.Commitment.Payload[0] = 99 // the caller's object after the fact
 	p := l.Page(page(1))
 	_ = append(p.Promises, commitments.Promise{Seq: 666})
 	must(t, l, page(1), promise(2, ""))
@@ -358,8 +342,10 @@ func TestPage_IsNotTheCallers(t *testing.T) {
 	}
 }
 
-func TestMemory_ForgetsJudgedPages(t *testing.T) {
-	l, path := fresh(t)
+func TestMemory_ForgetsJudgedPages(t *testing.T) { forEngines(t, testMemory_ForgetsJudgedPages) }
+
+func testMemory_ForgetsJudgedPages(t *testing.T, e engineCase) {
+	l, path := e.fresh(t)
 	must(t, l, page(1), promise(1, "r1"))
 	kept := must(t, l, page(2), promise(2, "r2"))
 	signature := seal(t, l, kept, 2)
@@ -377,7 +363,7 @@ func TestMemory_ForgetsJudgedPages(t *testing.T) {
 		if _, err := l.Append(context.Background(), page(2), constant(promise(3, "r2"))); !errors.Is(err, ErrSlashable) {
 			t.Errorf("resource of a forgotten page: got %v, want %v", err, ErrSlashable)
 		}
-		l = reopen(t, l, path)
+		l = e.reopen(t, l, path)
 	}
 	// The writer still knows that the page is closed.
 	if _, err := l.Append(context.Background(), page(2), constant(promise(4, "r4"))); !errors.Is(err, ErrPageClosed) {

@@ -14,6 +14,7 @@ type Metrics struct {
 	healthy *metrics.Gauge
 	hold    *metrics.Gauge
 	witness *metrics.Counter
+	leading *metrics.Gauge
 }
 
 // NewMetrics registers the ledger's metrics.
@@ -28,7 +29,10 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512},
 		}),
 		healthy: r.Gauge(metrics.Opts{
-			Name: "sidecar_ledger_healthy", Help: "1 while the ledger can write; 0 after a disk error, until a restart.",
+			Name: "sidecar_ledger_healthy", Help: "1 while the ledger can write; 0 after a disk error or a broken chain, until a restart.",
+		}),
+		leading: r.Gauge(metrics.Opts{
+			Name: "sidecar_ledger_leads", Help: "1 while this sidecar may write: it holds the lease of a shared ledger, or has one of its own.",
 		}),
 	}
 	m.hold = r.Gauge(metrics.Opts{
@@ -50,6 +54,7 @@ func (l *Ledger) Measure(m *Metrics, clock *chain.Clock) {
 	}
 	m.hold.Set(float64(l.Hold().Until))
 	l.metrics.Store(&meter{m, clock})
+	l.meter().leads(l.Standing().Leads)
 }
 
 // meter is metrics with the clock they need. A nil *meter works.
@@ -83,5 +88,17 @@ func (m *meter) unwitnessed() {
 func (m *meter) poisoned() {
 	if m != nil {
 		m.healthy.Set(0)
+		m.leading.Set(0)
+	}
+}
+
+func (m *meter) leads(yes bool) {
+	if m == nil {
+		return
+	}
+	if yes {
+		m.leading.Set(1)
+	} else {
+		m.leading.Set(0)
 	}
 }

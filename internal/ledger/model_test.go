@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -23,15 +22,15 @@ import (
 
 // TestModel_Resources plays random requests, conflicts and restarts against a
 // map from resource to root.
-func TestModel_Resources(t *testing.T) {
-	n := 0
+func TestModel_Resources(t *testing.T) { forEngines(t, testModel_Resources) }
+
+func testModel_Resources(t *testing.T, e engineCase) {
+	if e.name != "bbolt" {
+		fewer(t, "20")
+	}
 	rapid.Check(t, func(t *rapid.T) {
-		n++
-		path := filepath.Join(tempDir(t), "ledger.db")
-		if err := Create(config(path)); err != nil {
-			t.Fatal(err)
-		}
-		l, err := Open(config(path))
+		path := e.create(t)
+		l, err := e.open(path, "holesky", holesky)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +41,7 @@ func TestModel_Resources(t *testing.T) {
 				if err := l.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if l, err = Open(config(path)); err != nil {
+				if l, err = e.open(path, "holesky", holesky); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -84,18 +83,22 @@ func TestModel_Resources(t *testing.T) {
 	})
 }
 
-// tempDir is t.TempDir for rapid.
-func tempDir(t *rapid.T) string {
-	dir, err := os.MkdirTemp("", "ledger")
-	if err != nil {
+// fewer makes rapid check less often, where every check is slow.
+func fewer(t *testing.T, checks string) {
+	t.Helper()
+	before := flag.Lookup("rapid.checks").Value.String()
+	if err := flag.Set("rapid.checks", checks); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
+	t.Cleanup(func() { _ = flag.Set("rapid.checks", before) })
 }
 
 func TestAppend_ConcurrentConflictsHaveOneWinner(t *testing.T) {
-	l, path := fresh(t)
+	forEngines(t, testAppend_ConcurrentConflictsHaveOneWinner)
+}
+
+func testAppend_ConcurrentConflictsHaveOneWinner(t *testing.T, e engineCase) {
+	l, path := e.fresh(t)
 	const callers, resources = 64, 10
 	var mu sync.Mutex
 	winners := map[string]map[phase0.Root]int{}
@@ -136,7 +139,7 @@ func TestAppend_ConcurrentConflictsHaveOneWinner(t *testing.T) {
 	if got, want := l.Len(), uint64(resources); got != want || len(winners) != resources {
 		t.Errorf("%d entries and %d winners, want %d", got, len(winners), want)
 	}
-	if p := reopen(t, l, path).Page(page(1)); len(p.Promises) != resources {
+	if p := e.reopen(t, l, path).Page(page(1)); len(p.Promises) != resources {
 		t.Errorf("%d promises after reopening, want %d", len(p.Promises), resources)
 	}
 }

@@ -70,36 +70,46 @@ func start(e engine, network string, version phase0.Version, g *watch) (*Ledger,
 		_ = e.close()
 		return nil, err
 	}
+	l.tend()
 	go l.run() // until Close, which waits for it
 	return l, nil
 }
 
-// replay applies one record to the book by the functions the writer uses.
+// replay applies one record to a book that nobody else has.
 func (b *book) replay(t index, r Record) error {
+	if _, err := b.apply(t, r, true); err != nil {
+		return err
+	}
+	for _, id := range b.sweep() {
+		b.drop(id)
+	}
+	return nil
+}
+
+// apply applies one record by the functions the writer uses, and returns the
+// page it changed. own says that nobody else has the book's pages.
+func (b *book) apply(t index, r Record, own bool) (commitments.PageID, error) {
 	id := r.Page
 	var entry *Entry
 	if r.Entry == nil {
-		stored, _, err := t.receipt(r.Seq, 0)
+		stored, _, err := t.receipt(r.Seq, r.Number)
 		if err != nil {
-			return err
+			return id, err
 		}
 		id, entry = stored.Page, &stored.Entry
 	}
 	if err := b.recall(t, id, r.Number); err != nil {
-		return err
+		return id, err
 	}
 	if r.Entry != nil {
 		b.set(withEntry(b.latest(id), r.Seq, r.Entry))
 		b.forbid(r.Entry)
 		b.seq = r.Seq
 	} else {
-		b.set(withSeal(b.latest(id), r.Seq, entry, r.Seal, true)) // nobody else has this page yet
+		b.set(withSeal(b.latest(id), r.Seq, entry, r.Seal, own))
 	}
 	b.records = r.Number
-	for _, id := range b.sweep() {
-		b.drop(id)
-	}
-	return nil
+	return id, nil
 }
 
 // recall brings a page that was swept back into memory, from the records before limit.

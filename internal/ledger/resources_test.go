@@ -10,8 +10,10 @@ import (
 
 // TestAppend_SeveralResources: an entry takes all its names or none, and repeats
 // only what it does not contradict anywhere.
-func TestAppend_SeveralResources(t *testing.T) {
-	l, path := fresh(t)
+func TestAppend_SeveralResources(t *testing.T) { forEngines(t, testAppend_SeveralResources) }
+
+func testAppend_SeveralResources(t *testing.T, e engineCase) {
+	l, path := e.fresh(t)
 	entry := func(n int, names ...string) Entry {
 		e := promise(n, "")
 		e.Resources = names
@@ -56,10 +58,10 @@ func TestAppend_SeveralResources(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Verify(path); err != nil {
+		if _, err := e.walk(path, nil); err != nil {
 			t.Fatal(err)
 		}
-		l = reopen(t, nil, path)
+		l = e.reopen(t, nil, path)
 	}
 	// What was refused took nothing.
 	must(t, l, page(1), entry(5, "claim/free"))

@@ -63,7 +63,7 @@ func (g *watch) begin(l *Ledger, sum Summary) error {
 	if h.Until > 0 {
 		l.hold.Store(&h)
 	}
-	if h.Until >= g.Clock.Slot() && h.Until > 0 {
+	if h.Until > 0 && h.Until >= g.Clock.Slot() {
 		g.Log.Warn("The ledger holds: nothing new is promised", "until_slot", uint64(h.Until), "reason", h.Reason)
 	}
 	l.keys = g.keys

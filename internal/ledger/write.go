@@ -13,21 +13,15 @@ import (
 // A crash before the commit: nobody was answered, nothing is signed. A crash
 // after it: the entries stand and count as promised, though nobody was told.
 func (l *Ledger) flush(batch []*request) {
-	err := l.Poisoned()
-	if err == nil {
-		err = guarded(func() error { return l.write(batch) })
-		if err != nil {
-			// The disk may or may not hold the batch. Only a restart can tell.
-			if isPanic(err) {
-				l.engine.wedge()
-			}
-			l.poison.Store(&err)
-			l.meter().poisoned()
-		}
+	var failed error
+	if err := l.Poisoned(); err != nil {
+		failed = ErrPoisoned.Wrap(err)
+	} else if err := guarded(func() error { return l.write(batch) }); err != nil {
+		failed = l.fail(err)
 	}
 	for _, r := range batch {
-		if err != nil {
-			r.result, r.err = Receipt{}, ErrPoisoned.Wrap(err)
+		if failed != nil {
+			r.result, r.err = Receipt{}, failed
 		}
 		close(r.done)
 	}
@@ -35,19 +29,20 @@ func (l *Ledger) flush(batch []*request) {
 
 func (l *Ledger) write(batch []*request) error {
 	started := l.meter().start()
-	t, err := l.engine.begin()
+	t, err := l.begin()
 	if err != nil {
 		return err
 	}
-	if t.end() != l.at {
-		return errors.Join(errors.New("somebody else wrote into the ledger"), t.rollback())
-	}
+	l.torn = true
 	w := &writing{batch: t, ledger: l, next: l.next, touched: map[commitments.PageID]bool{}, copied: map[commitments.PageID]bool{}}
+	if f, ok := t.(fetcher); ok && len(batch) > 1 {
+		err = f.fetch(w.lookups(batch))
+	}
 	// Seals first: they copy the promises of their page, once per batch, before
 	// any decide has seen them.
 	for _, r := range batch {
-		if r.decide == nil && r.merged == nil {
-			err = errors.Join(err, w.seal(r))
+		if r.decide == nil && r.merged == nil && err == nil {
+			err = w.seal(r)
 		}
 	}
 	for _, r := range batch {
@@ -64,6 +59,7 @@ func (l *Ledger) write(batch []*request) error {
 	}
 	end := t.end()
 	if end == l.at {
+		l.torn = false
 		return t.rollback() // nothing new: the answers are on disk already
 	}
 	if err := t.commit(); err != nil {
@@ -75,8 +71,26 @@ func (l *Ledger) write(batch []*request) error {
 	return nil
 }
 
+// begin begins a transaction in which memory and the records agree.
+func (l *Ledger) begin() (batch, error) {
+	t, err := l.engine.begin()
+	if err != nil || t.end() == l.at {
+		return t, err
+	}
+	if s, ok := l.engine.(shared); !ok {
+		err = errors.New("somebody else wrote into the ledger")
+	} else {
+		err = l.follow(s, t.end())
+	}
+	if err != nil {
+		return nil, errors.Join(err, t.rollback())
+	}
+	return t, nil
+}
+
 // publish shows a durable batch to the readers.
 func (l *Ledger) publish(touched map[commitments.PageID]bool) {
+	l.torn = false
 	old := l.next.sweep()
 	for _, id := range old {
 		l.next.drop(id)
@@ -109,6 +123,9 @@ type writing struct {
 
 // append decides, and links the entry to the chain.
 func (w *writing) append(r *request) error {
+	if r.err != nil {
+		return nil // it refused already, when it was asked for its lookups
+	}
 	if r.err = r.ctx.Err(); r.err != nil {
 		return nil
 	}

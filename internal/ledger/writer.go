@@ -53,12 +53,21 @@ func (l *Ledger) submit(ctx context.Context, r *request) (Receipt, error) {
 // run is the one writer.
 func (l *Ledger) run() {
 	defer close(l.done)
+	var tick <-chan time.Time // never, with a ledger of our own
+	if s, ok := l.engine.(shared); ok {
+		ticker := time.NewTicker(s.pace())
+		defer ticker.Stop()
+		tick = ticker.C
+	}
 	last := 1 // size of the last batch
 	for open := true; open; {
 		var batch []*request
 		select {
 		case r := <-l.queue:
 			batch = l.collect(r, last)
+		case <-tick:
+			l.tend()
+			continue
 		case <-l.closing:
 			// Callers that wait already are served; later ones are refused.
 			batch, open = l.drain(nil), false
