@@ -12,6 +12,7 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/chain"
+	"sidecar/commitments"
 	"sidecar/fault"
 	"sidecar/internal/httpd"
 	"sidecar/internal/relay"
@@ -87,7 +88,7 @@ func (s *Service) readBlock(r httpd.Request) (*wire.BlindedBlock, error) {
 		return nil, err
 	}
 	if now := s.Clock.Slot(); slot > now+32 || slot+32 < now {
-		return nil, ErrSlotRange.With("slot %d, now %d", slot, now)
+		return nil, commitments.ErrSlotRange.With("slot %d, now %d", slot, now)
 	}
 	fork := s.Spec.Fork(slot)
 	if !fork.Served() {

@@ -16,7 +16,6 @@ import (
 var (
 	ErrParameter    = fault.Define("invalid_parameter", fault.Invalid, "A path parameter of getHeader is not a slot, a hash or a public key.")
 	ErrVersion      = fault.Define("consensus_version", fault.Invalid, "Eth-Consensus-Version contradicts the slot of the message.")
-	ErrSlotRange    = fault.Define("slot_out_of_range", fault.Invalid, "A block is for a slot too far from the present one.")
 	ErrNoRelay      = fault.Define("no_relay", fault.Upstream, "No relay took the registrations.")
 	ErrRelaysDown   = fault.Define("relays_unavailable", fault.Unavailable, "No relay answers its status endpoint.")
 	ErrNoPayload    = fault.Define("no_payload", fault.Internal, "No relay delivered the block in time; the slot is most likely lost.")

@@ -48,7 +48,7 @@ func guardDelegation(v commitments.View, e ledger.Entry) error {
 		return ErrIncoherent.With("a delegation is signed by its proposer")
 	}
 	if has := v.Delegation; has != nil && !sameDelegation(has, e) {
-		return ledger.ErrSlashable.With("slot %d is delegated already", v.Slot)
+		return contradicts(commitments.ResourceDelegation(v.Slot, v.Proposer), e)
 	}
 	return nil
 }
@@ -75,9 +75,14 @@ func guardConstraints(v commitments.View, e ledger.Entry) error {
 		return ErrIncoherent.With("constraints are signed by their delegate")
 	}
 	if has := v.Constraints; has != nil && has.Message.Delegate != c.Delegate {
-		return ledger.ErrSlashable.With("slot %d has its constraints already", v.Slot)
+		return contradicts(commitments.ResourceConstraints(has.Message.Delegate, v.Slot), e)
 	}
 	return nil
+}
+
+// contradicts refuses an entry by the name of what stands.
+func contradicts(resource string, e ledger.Entry) error {
+	return ledger.ErrSlashable.Wrap(&ledger.Contradiction{Resource: resource, Kind: e.Kind, Module: e.Module, Key: e.Key, Asked: e.Root})
 }
 
 func guardRequest(e ledger.Entry) error {

@@ -7,15 +7,26 @@ import (
 )
 
 // Metrics counts what was asked of the signer. A nil *Metrics counts nothing.
-type Metrics struct{ requests *metrics.CounterVec }
+type Metrics struct{ requests, contradictions *metrics.CounterVec }
 
 // NewMetrics registers the signer's metrics.
 func NewMetrics(r *metrics.Registry) *Metrics {
-	m := &Metrics{r.CounterVec(metrics.Opts{
-		Name: "sidecar_signer_requests_total",
-		Help: "Requests for a signature by kind of entry (unknown if refused before it stood) and result (ok or a fault's code).",
-	}, "kind", "result")}
-	return m
+	return &Metrics{
+		requests: r.CounterVec(metrics.Opts{
+			Name: "sidecar_signer_requests_total",
+			Help: "Requests for a signature by kind of entry (unknown if refused before it stood) and result (ok or a fault's code).",
+		}, "kind", "result"),
+		contradictions: r.CounterVec(metrics.Opts{
+			Name: "sidecar_signer_contradictions_total",
+			Help: "Requests refused because they contradict what is signed already, by kind of entry; each is in the log.",
+		}, "kind"),
+	}
+}
+
+func (m *Metrics) contradicted(kind ledger.Kind) {
+	if m != nil {
+		m.contradictions.With(kind.String()).Inc()
+	}
 }
 
 func (m *Metrics) signed(kind ledger.Kind, err error) {

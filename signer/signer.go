@@ -6,10 +6,12 @@ package signer
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
+	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/fault"
 	"sidecar/internal/bls"
@@ -55,6 +57,13 @@ type Signer struct {
 	// something signed under another object's name. See MessageOf.
 	Message func(ledger.Entry) (commitments.Message, error)
 
+	// Clock tells which slots may be signed for. Required: without one, none may.
+	Clock *chain.Clock
+	// Lookahead is how many slots ahead of the present one may be. Zero: 64.
+	Lookahead phase0.Slot
+
+	// Log hears of refused contradictions. May be nil.
+	Log *slog.Logger
 	// Metrics may be nil.
 	Metrics *Metrics
 
@@ -70,8 +79,14 @@ type Signer struct {
 // as promised; asking again signs it. The signer names the resources of
 // delegations and constraints itself; decide names those of commitments.
 //
+// The page's slot lies between the one before the present and one lookahead
+// ahead. For an earlier one, what is signed already is still answered; nothing
+// new is signed, nor what stands unsigned.
+//
 // Faults: decide's, ErrNotAllowed, ErrIncoherent, ErrUnknownKey,
-// ErrBadSignature, ledger.ErrSlashable, ledger.ErrPageClosed, ledger.ErrPoisoned.
+// commitments.ErrSlotRange,
+// ErrBadSignature, ledger.ErrSlashable, ledger.ErrPageClosed, ledger.ErrHolding,
+// ledger.ErrKeysLocked, ledger.ErrPoisoned.
 func (s *Signer) Sign(ctx context.Context, id commitments.PageID, decide func(commitments.View) (ledger.Entry, error)) (ledger.Receipt, error) {
 	r, err := s.sign(ctx, id, decide)
 	s.Metrics.signed(r.Entry.Kind, err)
@@ -83,6 +98,10 @@ func (s *Signer) Sign(ctx context.Context, id commitments.PageID, decide func(co
 
 // sign also returns the receipt of an entry that stands but could not be signed.
 func (s *Signer) sign(ctx context.Context, id commitments.PageID, decide func(commitments.View) (ledger.Entry, error)) (ledger.Receipt, error) {
+	over, err := s.plausible(id.Slot)
+	if err != nil {
+		return ledger.Receipt{}, err
+	}
 	// 1. Decide, policy, guard, under the ledger's lock; then the entry is on disk.
 	// A crash up to here: nobody has a signature, and nobody can tell.
 	r, err := s.Ledger.Append(ctx, id, func(v commitments.View) (ledger.Entry, error) {
@@ -90,14 +109,21 @@ func (s *Signer) sign(ctx context.Context, id commitments.PageID, decide func(co
 		if err != nil {
 			return e, err
 		}
-		return s.agree(v, e)
+		if e, err = s.agree(v, e); err == nil && over != nil {
+			return e, ledger.OnlyRepeat(over)
+		}
+		return e, err
 	})
+	s.audit(err)
 	if err != nil {
 		return r, err
 	}
 	// 2. Signed before: the same bytes again.
 	if len(r.Signature) > 0 {
 		return r, nil
+	}
+	if over != nil {
+		return r, over
 	}
 	// 3. The key signs. A crash or an error from here on: the entry is a promise
 	// without ink, which every reader of the page honours, and a repeat signs it.
@@ -136,7 +162,7 @@ func (s *Signer) agree(v commitments.View, e ledger.Entry) (ledger.Entry, error)
 		e.Resources = names
 	}
 	if err := guard(v, e); err != nil {
-		return e, err
+		return e, s.named(v, err)
 	}
 	m, err := s.Message(e)
 	if err != nil {

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"sidecar/internal/metrics"
@@ -18,7 +20,7 @@ import (
 	"sidecar/internal/ledger"
 )
 
-var spec = chain.Spec{Name: "devnet", ChainID: 1337, GenesisForkVersion: phase0.Version{1, 2, 3, 4}}
+var spec = chain.Spec{Name: "devnet", ChainID: 1337, GenesisForkVersion: phase0.Version{1, 2, 3, 4}, SlotDuration: 12 * time.Second, SlotsPerEpoch: 32, GenesisTime: time.Unix(1_700_000_000, 0)}
 
 // holder is a keystore with knobs.
 type holder struct {
@@ -52,6 +54,7 @@ type road struct {
 	keys            *holder
 	proposer, proxy phase0.BLSPubKey
 	id              commitments.PageID
+	slot            atomic.Int64 // of the clock
 }
 
 func newRoad(t testing.TB) *road {
@@ -66,11 +69,22 @@ func newRoad(t testing.TB) *road {
 		r.keys.keys[*key] = secret
 	}
 	r.id = commitments.PageID{Slot: 10, Proposer: r.proposer}
-	if err := ledger.Create(r.path, spec.Name, spec.GenesisForkVersion); err != nil {
+	r.slot.Store(10)
+	if err := ledger.Create(r.ledgerConfig()); err != nil {
 		t.Fatal(err)
 	}
 	r.open(t)
 	return r
+}
+
+// ledgerConfig is of new keys: nothing to hold for.
+func (r *road) ledgerConfig() ledger.Config {
+	return ledger.Config{Path: r.path, Network: spec.Name, GenesisForkVersion: spec.GenesisForkVersion, Clock: r.clock(), NewKeys: true}
+}
+
+// clock stands in slot 10 unless the test moves it.
+func (r *road) clock() *chain.Clock {
+	return chain.NewClock(spec, func() time.Time { return spec.GenesisTime.Add(time.Duration(r.slot.Load()) * spec.SlotDuration) })
 }
 
 func (r *road) open(t testing.TB) {
@@ -80,13 +94,13 @@ func (r *road) open(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
-	book, err := ledger.Open(r.path, spec.Name, spec.GenesisForkVersion)
+	book, err := ledger.Open(r.ledgerConfig())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = book.Close() })
 	r.book = book
-	r.Signer = &Signer{Ledger: book, Keys: r.keys, Message: MessageOf(spec), Policy: Grants{
+	r.Signer = &Signer{Ledger: book, Keys: r.keys, Message: MessageOf(spec), Clock: r.clock(), Policy: Grants{
 		{"inclusion", ledger.KindCommitment, commitments.BLSKey(r.proxy)},
 		{"inclusion", ledger.KindConstraints, commitments.BLSKey(r.proxy)},
 		{"inclusion", ledger.KindDelegation, commitments.BLSKey(r.proposer)},

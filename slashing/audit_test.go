@@ -115,10 +115,11 @@ func inCourt(t *testing.T, f func(c *court)) {
 	synctest.Test(t, func(t *testing.T) {
 		spec := testSpec()
 		path := filepath.Join(t.TempDir(), "ledger.db")
-		if err := ledger.Create(path, spec.Name, spec.GenesisForkVersion); err != nil {
+		book := ledger.Config{Path: path, Network: spec.Name, GenesisForkVersion: spec.GenesisForkVersion, Clock: chain.NewClock(spec, nil), NewKeys: true}
+		if err := ledger.Create(book); err != nil {
 			t.Fatal(err)
 		}
-		l, err := ledger.Open(path, spec.Name, spec.GenesisForkVersion)
+		l, err := ledger.Open(book)
 		if err != nil {
 			t.Fatal(err)
 		}

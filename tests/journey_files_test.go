@@ -22,18 +22,19 @@ import (
 func journeyInit(t *testing.T) {
 	j := journeyChain(t, simnet.Options{})
 	j.write(devnet.Options{Bare: true, PBS: journeyBudgetLine})
-	sidecar := func(verb string, code int, says string) {
+	sidecar := func(verb string, code int, says string, more ...string) {
 		t.Helper()
-		cmd := command(t, verb, "--config", j.path)
+		cmd := command(t, append(append(strings.Fields(verb), "--config", j.path), more...)...)
 		out, _ := cmd.CombinedOutput()
 		if got := cmd.ProcessState.ExitCode(); got != code || !bytes.Contains(out, []byte(says)) {
 			t.Errorf("sidecar %s: exit %d, want %d and %q:\n%s", verb, got, code, says, out)
 		}
 	}
 	sidecar("run", 5, "ledger_missing")
-	sidecar("init", 0, "Made the ledger")
+	sidecar("init", 0, "Made the ledger", "--new-keys")
 	sidecar("init", 0, "is there already")
 	sidecar("check", 0, "promises true")
+	sidecar("ledger verify", 0, "0 records")
 	car := j.spawn()
 	j.play("a promise", func(slot phase0.Slot) error {
 		p, err := j.want(slot+1, 1)
@@ -95,7 +96,7 @@ func journeyFiles(t *testing.T) {
 	}
 	starts("no ledger", ledger.ErrMissing, path)
 	var said strings.Builder
-	if err := app.Init(j.ctx, c, &said); !errors.Is(err, app.ErrLost) {
+	if err := app.Init(j.ctx, c, app.InitOptions{}, &said); !errors.Is(err, app.ErrLost) {
 		t.Errorf("init beside proxy keys without their ledger: %v %s", err, said.String())
 	}
 	put(nil)

@@ -19,6 +19,7 @@ func journeys() []journeyOf {
 		{"soak", journeySoak},
 		{"promise/init", journeyInit},
 		{"promise/broken", journeyBroken},
+		{"promise/hold", journeyHold},
 		{"header/broken relays", journeyHeaderFaults},
 		{"header/timing games", journeyGames},
 		{"header/minimum", journeyMinimum},

@@ -25,6 +25,9 @@ const usage = `sidecar proposes through relays, promises what its blocks will ho
   sidecar run     [--config FILE]   serve the Builder API and, if configured, promises
   sidecar check   [--config FILE]   load, resolve and dial everything, and say all that is wrong at once
   sidecar init    [--config FILE]   make the ledger and the proxy key, once
+    --new-keys                      state that no key of FILE ever promised anything: the new ledger need not hold
+    --new-history                   make a ledger although proxy keys are there: theirs is lost; the new one holds
+  sidecar ledger verify | show | export | import | adopt    look after a ledger that no sidecar has open
   sidecar tls     --dir DIR         make certificates for the Signer API and its callers; see sidecar tls -h
   sidecar version                   print the version
 
@@ -39,10 +42,15 @@ func command(ctx context.Context, args []string) error {
 	if args[0] == "tls" {
 		return makeCertificates(args[1:])
 	}
-	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	file := flags.String("config", orElse(os.Getenv("CB_CONFIG"), "sidecar.toml"), "")
-	flags.StringVar(file, "c", *file, "")
+	if args[0] == "ledger" {
+		return ledgerCommand(ctx, args[1:])
+	}
+	flags, file := newFlags(args[0])
+	var made app.InitOptions
+	if args[0] == "init" {
+		flags.BoolVar(&made.NewKeys, "new-keys", false, "")
+		flags.BoolVar(&made.NewHistory, "new-history", false, "")
+	}
 	switch err := flags.Parse(args[1:]); {
 	case errors.Is(err, flag.ErrHelp):
 		return show(usage)
@@ -57,13 +65,22 @@ func command(ctx context.Context, args []string) error {
 	case "check":
 		return check(ctx, *file)
 	case "init":
-		return initialise(ctx, *file)
+		return initialise(ctx, *file, made)
 	case "version", "-version", "--version":
 		return show(fmt.Sprintf("sidecar %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH))
 	case "help", "-h", "-help", "--help":
 		return show(usage)
 	}
 	return errUsage.With("no command %.40q\n%s", args[0], usage)
+}
+
+// newFlags are the flags that every command has.
+func newFlags(name string) (flags *flag.FlagSet, file *string) {
+	flags = flag.NewFlagSet(name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	file = flags.String("config", orElse(os.Getenv("CB_CONFIG"), "sidecar.toml"), "")
+	flags.StringVar(file, "c", *file, "")
+	return flags, file
 }
 
 func orElse(s, otherwise string) string {
@@ -124,12 +141,12 @@ func check(ctx context.Context, file string) error {
 	return show(fmt.Sprintf("ok: chain %s, %d relays, %d muxes, promises %v\n", c.Chain().Name, len(c.Relays), len(c.Muxes), c.Promises()))
 }
 
-func initialise(ctx context.Context, file string) error {
+func initialise(ctx context.Context, file string, o app.InitOptions) error {
 	c, err := load(file)
 	if err != nil {
 		return err
 	}
-	return app.Init(ctx, c, os.Stdout)
+	return app.Init(ctx, c, o, os.Stdout)
 }
 
 // logOptions follow [logs.stdout].

@@ -56,7 +56,8 @@ func exitCode(err error) int {
 		return 3
 	case "keystore_invalid", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds", "keystore_empty", "proxy_missing", "proxy_store_unserved", "proxy_delegation_invalid":
 		return 4
-	case "ledger_missing", "ledger_broken", "ledger_other_chain", "ledger_locked", "ledger_schema_newer", "ledger_lost":
+	case "ledger_missing", "ledger_broken", "ledger_other_chain", "ledger_locked", "ledger_schema_newer", "ledger_lost",
+		"ledger_rolled_back", "ledger_other_host", "proxy_keys_locked", "interchange_invalid", "interchange_conflict":
 		return 5
 	case "listen_failed", "admin_listen_failed":
 		return 6

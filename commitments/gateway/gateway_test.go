@@ -209,8 +209,7 @@ func TestCommit_CrashBeforeTheSeal(t *testing.T) {
 			} else if kind == ledger.KindDelegation {
 				h.halt()
 				h.path += ".new"
-				spec := testSpec()
-				if err := ledger.Create(h.path, spec.Name, spec.GenesisForkVersion); err != nil {
+				if err := ledger.Create(h.ledgerConfig()); err != nil {
 					t.Fatal(err)
 				}
 				h.start()

@@ -63,8 +63,7 @@ func open(t *testing.T, edit ...func(*Config)) *house {
 	h.schedule.slots = map[phase0.Slot]phase0.BLSPubKey{104: h.proposer.PublicKey(), 110: h.proposer.PublicKey()}
 	h.setSlot(100, 0)
 	h.now = func() time.Time { h.mu.Lock(); defer h.mu.Unlock(); return h.at }
-	spec := testSpec()
-	if err := ledger.Create(h.path, spec.Name, spec.GenesisForkVersion); err != nil {
+	if err := ledger.Create(h.ledgerConfig()); err != nil {
 		t.Fatal(err)
 	}
 	h.start(edit...)
@@ -88,18 +87,27 @@ func (h *house) setSlot(slot phase0.Slot, into time.Duration) {
 	h.at = testSpec().GenesisTime.Add(time.Duration(slot)*12*time.Second + into)
 }
 
+// ledgerConfig is of new keys: nothing to hold for.
+func (h *house) ledgerConfig() ledger.Config {
+	spec := testSpec()
+	return ledger.Config{
+		Path: h.path, Network: spec.Name, GenesisForkVersion: spec.GenesisForkVersion, NewKeys: true,
+		Clock: chain.NewClock(spec, func() time.Time { return h.now() }),
+	}
+}
+
 func (h *house) start(edit ...func(*Config)) {
 	h.t.Helper()
 	spec := testSpec()
 	var err error
-	if h.ledger, err = ledger.Open(h.path, spec.Name, spec.GenesisForkVersion); err != nil {
+	if h.ledger, err = ledger.Open(h.ledgerConfig()); err != nil {
 		h.t.Fatal(err)
 	}
 	h.book, h.log = &book{Ledger: h.ledger}, &lockedBuffer{}
 	c := Config{
 		Spec: spec, Clock: chain.NewClock(spec, func() time.Time { return h.now() }), Limit: commitments.Cost{Gas: 1e9, Bytes: 1e9},
 		Modules:  func() []modules.Module { return []modules.Module{h.module} },
-		Signer:   &signer.Signer{Ledger: h.book, Keys: keys{h.proposer, h.delegate}, Policy: anything{}, Message: signer.MessageOf(spec)},
+		Signer:   &signer.Signer{Ledger: h.book, Keys: keys{h.proposer, h.delegate}, Policy: anything{}, Message: signer.MessageOf(spec), Clock: chain.NewClock(spec, func() time.Time { return h.now() })},
 		Schedule: h.schedule, Views: h.ledger,
 		Relays: func() (out []Relay) {
 			for _, r := range h.relays {

@@ -171,7 +171,7 @@ func (a *App) makeServers() (err error) {
 	}
 	if m := a.config.Metrics; m != nil && m.Enabled {
 		a.servers.admin, err = telemetry.NewAdmin(telemetry.AdminConfig{
-			Addr: address(m.Host.String(), m.StartPort), Registry: a.metrics, Ready: a.ready, Log: a.log.With("part", "admin"),
+			Addr: address(m.Host.String(), m.StartPort), Registry: a.metrics, Ready: a.ready, Remarks: a.remarks, Log: a.log.With("part", "admin"),
 			Public: !m.Host.IsLoopback(), // the file says so, and was warned about
 		})
 	}
@@ -238,6 +238,17 @@ func (a *App) ready() error {
 		return a.signing.ledger.Poisoned()
 	}
 	return nil
+}
+
+// remarks say what a sidecar that is ready does not do.
+func (a *App) remarks() (lines []string) {
+	if a.signing == nil {
+		return nil
+	}
+	if h := a.signing.ledger.Hold(); h.Until > 0 && h.Until >= a.clock.Slot() {
+		lines = append(lines, "the ledger holds: "+h.String())
+	}
+	return lines
 }
 
 // executionNode makes a client of an execution node.

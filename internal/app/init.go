@@ -21,12 +21,22 @@ import (
 // ErrLost is refused rather than healed: a fresh ledger would forget promises.
 var ErrLost = fault.Define("ledger_lost", fault.Conflict, "Proxy keys exist and their ledger does not; restore it, or move the keys away and start with new ones.")
 
+// InitOptions are what only the operator can know.
+type InitOptions struct {
+	// NewKeys states that no key of this configuration ever promised anything: the
+	// ledger need not hold. Danger: see ledger.Config.
+	NewKeys bool
+	// NewHistory makes a ledger beside proxy keys whose own is lost. It holds; what
+	// has no slot, such as a module's nonces, is forgotten for good.
+	NewHistory bool
+}
+
 // Init makes what a sidecar that signs must find at its start: the ledger and,
 // if a built-in module promises, its proxy key. What is there already is left as
-// it is, and said so. A new ledger next to a proxy that promises is refused: its
-// promises would be forgotten. Proxies that Commit-Boost made for its modules
+// it is, and said so. A new ledger next to a proxy that promises is refused,
+// unless the operator asks for it: its promises would be forgotten. Proxies that Commit-Boost made for its modules
 // may come along.
-func Init(ctx context.Context, c *config.Config, out io.Writer) error {
+func Init(ctx context.Context, c *config.Config, o InitOptions, out io.Writer) error {
 	if !c.Promises() && !c.SignerAPI() {
 		_, err := fmt.Fprintln(out, "This configuration makes no promises; there is nothing to initialise.")
 		return err
@@ -48,32 +58,36 @@ func Init(ctx context.Context, c *config.Config, out io.Writer) error {
 	}
 	defer k.holders.Close()
 	_, err = k.delegate(promising(c))
-	if _, missing := os.Stat(c.Ledger.Path); missing != nil && c.Promises() && err == nil {
+	if _, missing := os.Stat(c.Ledger.Path); missing != nil && c.Promises() && err == nil && !o.NewHistory {
 		return ErrLost.With("%s is missing, and %s%s holds a proxy key that may have promised", c.Ledger.Path, store.KeysPath, store.ProxyDir)
 	}
-	if err := makeLedger(c, out); err != nil || !c.Promises() {
+	lc := LedgerConfig(c, clock, nil)
+	lc.NewKeys = o.NewKeys && (k.proxies == nil || k.proxies.Stored() == 0)
+	if err := makeLedger(lc, out); err != nil || !c.Promises() {
 		return err
 	}
-	return makeProxy(ctx, c, k, clock, func(s *signer.Signer) { road = s }, out)
+	return makeProxy(ctx, c, lc, k, func(s *signer.Signer) { road = s }, out)
 }
 
-func makeLedger(c *config.Config, out io.Writer) error {
-	spec := c.Chain()
-	err := ledger.Create(c.Ledger.Path, spec.Name, spec.GenesisForkVersion)
+func makeLedger(lc ledger.Config, out io.Writer) error {
+	err := ledger.Create(lc)
 	switch {
 	case errors.Is(err, ledger.ErrExists):
-		fmt.Fprintf(out, "The ledger %s is there already.\n", c.Ledger.Path)
+		fmt.Fprintf(out, "The ledger %s is there already.\n", lc.Path)
 	case err != nil:
 		return fmt.Errorf("make the ledger: %w", err)
 	default:
-		fmt.Fprintf(out, "Made the ledger %s. Never copy it back from a backup.\n", c.Ledger.Path)
+		fmt.Fprintf(out, "Made the ledger %s. Never copy it back from a backup.\n", lc.Path)
+		if !lc.NewKeys {
+			fmt.Fprintln(out, "It promises nothing for the slots of the next 64, unless the keys are stated to be new.")
+		}
 	}
 	return nil
 }
 
 // makeProxy makes the key of the module that promises, unless it has one.
 // The road that vouches for it is handed to use.
-func makeProxy(ctx context.Context, c *config.Config, k keys, clock *chain.Clock, use func(*signer.Signer), out io.Writer) error {
+func makeProxy(ctx context.Context, c *config.Config, lc ledger.Config, k keys, use func(*signer.Signer), out io.Writer) error {
 	module := promising(c)
 	key, err := k.delegate(module)
 	switch {
@@ -83,14 +97,13 @@ func makeProxy(ctx context.Context, c *config.Config, k keys, clock *chain.Clock
 	case !errors.Is(err, ErrNoProxy):
 		return err
 	}
-	spec := c.Chain()
-	book, err := ledger.Open(c.Ledger.Path, spec.Name, spec.GenesisForkVersion)
+	book, err := ledger.Open(lc)
 	if err != nil {
 		return fmt.Errorf("open the ledger %s: %w", c.Ledger.Path, err)
 	}
 	delegator := k.consensus[0]
 	use(&signer.Signer{
-		Ledger: book, Keys: k.holders, Message: signer.MessageOf(spec),
+		Ledger: book, Keys: k.holders, Message: signer.MessageOf(c.Chain()), Clock: lc.Clock,
 		Policy: signer.Grants{{Module: module, Kind: ledger.KindProxy, Key: commitments.BLSKey(delegator)}},
 	})
 	p, err := k.proxies.Generate(ctx, module, delegator, keystore.SchemeBLS, time.Time{})

@@ -45,7 +45,7 @@ func (p *policies) Allows(module string, kind ledger.Kind, key commitments.Key) 
 // signed must not start. What fails later closes it again.
 func newSigning(a *App) (s *signing, err error) {
 	s = &signing{clock: a.clock, log: a.log.With("part", "app").Warn}
-	s.ledger, err = ledger.Open(a.config.Ledger.Path, a.spec.Name, a.spec.GenesisForkVersion)
+	s.ledger, err = ledger.Open(LedgerConfig(a.config, a.clock, a.log.With("part", "ledger")))
 	if err != nil {
 		return nil, fmt.Errorf("open the ledger %s: %w", a.config.Ledger.Path, err)
 	}
@@ -61,7 +61,8 @@ func newSigning(a *App) (s *signing, err error) {
 	if s.keys, err = openKeys(context.Background(), a.config, a.clock, vouch, revoked, a.log.With("part", "keys")); err != nil {
 		return nil, err
 	}
-	s.signer = &signer.Signer{Ledger: s.ledger, Keys: s.keys.holders, Policy: &s.policy, Message: signer.MessageOf(a.spec), Metrics: signer.NewMetrics(a.metrics)}
+	s.signer = &signer.Signer{Ledger: s.ledger, Keys: s.keys.holders, Policy: &s.policy, Message: signer.MessageOf(a.spec), Clock: a.clock,
+		Log: a.log.With("part", "signer"), Metrics: signer.NewMetrics(a.metrics)}
 	if a.config.SignerAPI() {
 		err = s.serveAPI(a)
 	}

@@ -106,6 +106,10 @@ type Ledger struct {
 	// Path of the file. Default "ledger.db". Never delete, copy back or share it:
 	// it is what keeps us from contradicting ourselves.
 	Path string `toml:"path"`
+	// Witness is a file that follows the ledger's counter, so that a ledger that
+	// was put back or copied is noticed. Keep it in another folder, and on another
+	// disk if there is one. Default: beside the proxy keys.
+	Witness string `toml:"witness"`
 }
 
 func (l *Ledger) setDefaults() { l.Path = "ledger.db" }

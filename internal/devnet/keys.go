@@ -41,9 +41,6 @@ func initialise(ctx context.Context, n *simnet.Net, path string) error {
 	if _, err := os.Stat(c.Ledger.Path); err == nil {
 		return nil
 	}
-	if err := ledger.Create(c.Ledger.Path, c.Chain().Name, n.Spec.GenesisForkVersion); err != nil {
-		return err
-	}
 	loader, store := c.Signer.Local.Loader, c.Signer.Local.Store
 	for _, dir := range []string{store.KeysPath, store.SecretsPath} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -55,7 +52,13 @@ func initialise(ctx context.Context, n *simnet.Net, path string) error {
 		return err
 	}
 	defer local.Close()
-	// The first of these keys is cheap to decrypt; its delegation precedes the ledger.
+	// The keys were made for this run, and nothing promised with them.
+	book := app.LedgerConfig(c, chain.NewClock(n.Spec, nil), nil)
+	book.NewKeys = true
+	if err := ledger.Create(book); err != nil {
+		return err
+	}
+	// The first of these keys is cheap to decrypt; its delegation needs no ledger.
 	proxies, err := keystore.OpenProxies(keystore.ProxiesConfig{
 		Store: keystore.EncryptedStore{Keys: store.KeysPath, Secrets: store.SecretsPath, LogN: cheapLogN},
 		Spec:  n.Spec, Clock: chain.NewClock(n.Spec, nil), Consensus: local.Pubkeys(),
@@ -72,7 +75,7 @@ func initialise(ctx context.Context, n *simnet.Net, path string) error {
 	if _, err := proxies.Generate(ctx, c.Modules[0].ID, local.Pubkeys()[0], keystore.SchemeBLS, time.Time{}); err != nil {
 		return err
 	}
-	return app.Init(ctx, c, io.Discard)
+	return app.Init(ctx, c, app.InitOptions{}, io.Discard)
 }
 
 // writeKeystore stores a validator's key as an ERC-2335 keystore in Lighthouse's

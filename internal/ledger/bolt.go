@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/attestantio/go-eth2-client/spec/phase0"
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
@@ -27,6 +26,7 @@ var (
 	bucketPages     = []byte("pages")     // slot, proposer, seq → nothing
 	keyMeta         = []byte("meta")
 	keyHead         = []byte("head")
+	keyHost         = []byte("host") // in meta: the machine the file belongs to; not part of the chain
 )
 
 // steps are the durable steps of create, so that a test can break each.
@@ -50,7 +50,7 @@ func syncDir(dir string) error {
 
 // create builds the ledger under another name and links it to path when it is
 // complete. A crash before the link leaves a stray temporary file and no ledger.
-func create(path, network string, version phase0.Version, do steps) (err error) {
+func create(path string, m meta, host string, do steps) (err error) {
 	if _, err := os.Lstat(path); err == nil {
 		return ErrExists.With("%s", path)
 	}
@@ -63,7 +63,7 @@ func create(path, network string, version phase0.Version, do steps) (err error) 
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("create ledger: %w", err)
 	}
-	if err := initialise(f.Name(), network, version, do); err != nil {
+	if err := initialise(f.Name(), m, host, do); err != nil {
 		return fmt.Errorf("create ledger: %w", err)
 	}
 	// The link fails if somebody made a ledger meanwhile; a rename would replace it.
@@ -80,8 +80,12 @@ func create(path, network string, version phase0.Version, do steps) (err error) 
 	return nil
 }
 
-func initialise(path, network string, version phase0.Version, do steps) error {
-	body, first, err := newMeta(network, version)
+func initialise(path string, m meta, host string, do steps) error {
+	body, err := encodeBody(m)
+	if err != nil {
+		return err
+	}
+	first, err := m.first()
 	if err != nil {
 		return err
 	}
@@ -100,7 +104,7 @@ func initialise(path, network string, version phase0.Version, do steps) error {
 			}
 		}
 		b := tx.Bucket(bucketMeta)
-		if err := errors.Join(b.Put(keyMeta, body), b.Put(keyHead, first.bytes())); err != nil {
+		if err := errors.Join(b.Put(keyMeta, body), b.Put(keyHead, first.bytes()), b.Put(keyHost, []byte(host))); err != nil {
 			return errors.Join(err, tx.Rollback())
 		}
 		return do.commit(tx)
@@ -176,6 +180,37 @@ func (s *store) whole(tx *bolt.Tx) error {
 	}
 	if info.Size() < tx.Size() {
 		return fmt.Errorf("the file has %d bytes of %d", info.Size(), tx.Size())
+	}
+	return nil
+}
+
+// host reads which machine the file belongs to; "" if it does not say.
+func (s *store) host() (host string, err error) {
+	err = guarded(func() error {
+		return s.db.View(func(tx *bolt.Tx) error {
+			if b := tx.Bucket(bucketMeta); b != nil {
+				host = string(b.Get(keyHost))
+			}
+			return nil
+		})
+	})
+	return host, err
+}
+
+// rebind makes a file that nobody has open belong to a machine.
+func rebind(path, host string) error {
+	s, err := openStore(path, false, commitTx)
+	if err != nil {
+		return err
+	}
+	err = guarded(func() error {
+		return s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyHost, []byte(host)) })
+	})
+	if isPanic(err) {
+		s.wedge()
+	}
+	if err = errors.Join(err, s.close()); err != nil {
+		return fmt.Errorf("bind ledger to this machine: %w", err)
 	}
 	return nil
 }

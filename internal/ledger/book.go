@@ -29,6 +29,7 @@ type book struct {
 	pages    map[commitments.PageID]*commitments.Page
 	open     []*commitments.Page // with an unjudged promise; ascending
 	requests map[phase0.Hash32]place
+	least    map[commitments.Key]phase0.Slot // nothing new below; never changed in place
 }
 
 // place is where a promise stands.
@@ -45,6 +46,19 @@ func (b *book) clone() *book {
 	c := *b
 	c.pages, c.open, c.requests = maps.Clone(b.pages), slices.Clone(b.open), maps.Clone(b.requests)
 	return &c
+}
+
+// forbid notes what an import forbids. A limit only rises.
+func (b *book) forbid(e *Entry) {
+	if e.Kind != KindImport || e.Import.Least <= b.least[e.Key] {
+		return
+	}
+	least := maps.Clone(b.least)
+	if least == nil {
+		least = map[commitments.Key]phase0.Slot{}
+	}
+	least[e.Key] = e.Import.Least
+	b.least = least
 }
 
 // page returns a page as a value whose slices cannot be appended to in place.

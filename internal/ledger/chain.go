@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
@@ -42,12 +43,20 @@ type meta struct {
 	Schema      int      `json:"schema"`
 	Network     string   `json:"network"`
 	ForkVersion hexBytes `json:"genesis_fork_version"`
-	Instance    hexBytes `json:"instance"` // 16 random bytes, made with the file
+	Instance    hexBytes `json:"instance"`           // 16 random bytes, made with the file
+	Created     int64    `json:"created,omitempty"`  // Unix seconds; 0 in files of before there were holds
+	NewKeys     bool     `json:"new_keys,omitempty"` // the operator stated that the keys were new
 }
 
 func (m meta) hash() ([32]byte, error) {
 	b, err := encodeBody(m)
 	return sha256.Sum256(append([]byte("sidecar ledger\n"), b...)), err
+}
+
+// first is the end of the empty chain.
+func (m meta) first() (h head, err error) {
+	h.Hash, err = m.hash()
+	return h, err
 }
 
 // head is the end of the chain.
@@ -157,13 +166,24 @@ type Summary struct {
 	Seals              uint64
 	Newest             phase0.Slot // of any entry
 	Head               [32]byte    // hash of the last record
+	Created            time.Time   // zero if the ledger does not say
+	NewKeys            bool        // the operator stated so when the ledger was made
 }
 
 // end is the head of what was verified.
 func (s Summary) end() head { return head{s.Records, s.Entries, s.Head} }
 
 func (m meta) summary() Summary {
-	s := Summary{Network: m.Network, Instance: hex.EncodeToString(m.Instance)}
+	s := Summary{Network: m.Network, Instance: hex.EncodeToString(m.Instance), NewKeys: m.NewKeys}
+	if m.Created > 0 {
+		s.Created = time.Unix(m.Created, 0)
+	}
 	copy(s.GenesisForkVersion[:], m.ForkVersion)
 	return s
+}
+
+// instance is the ledger's 16 bytes.
+func (s Summary) instance() []byte {
+	b, _ := hex.DecodeString(s.Instance) // made by summary
+	return b
 }

@@ -111,7 +111,7 @@ func TestVerify_FindsEveryChange(t *testing.T) {
 			if _, err := Verify(path); !errors.Is(err, ErrBroken) {
 				t.Errorf("verify: got %v, want %v", err, ErrBroken)
 			}
-			if _, err := Open(path, "holesky", holesky); !errors.Is(err, ErrBroken) {
+			if _, err := Open(config(path)); !errors.Is(err, ErrBroken) {
 				t.Errorf("open: got %v, want %v", err, ErrBroken)
 			}
 		})
@@ -143,7 +143,7 @@ func TestOpen_DamagedFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 { // the first try must not hold the lock, nor heal anything
-				if _, err := Open(path, "holesky", holesky); !errors.Is(err, ErrBroken) {
+				if _, err := Open(config(path)); !errors.Is(err, ErrBroken) {
 					t.Errorf("open: got %v, want %v", err, ErrBroken)
 				}
 			}
@@ -152,7 +152,7 @@ func TestOpen_DamagedFiles(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Open(t.TempDir(), "holesky", holesky); !errors.Is(err, ErrBroken) {
+	if _, err := Open(config(t.TempDir())); !errors.Is(err, ErrBroken) {
 		t.Errorf("a folder: got %v, want %v", err, ErrBroken)
 	}
 }
@@ -169,7 +169,7 @@ func TestOpen_NewerSchema(t *testing.T) {
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path, "holesky", holesky); !errors.Is(err, ErrNewer) {
+	if _, err := Open(config(path)); !errors.Is(err, ErrNewer) {
 		t.Errorf("got %v, want %v", err, ErrNewer)
 	}
 }

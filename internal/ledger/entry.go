@@ -61,6 +61,7 @@ type entryBody struct {
 	Verdict     *verdictBody      `json:"verdict,omitempty"`
 	Request     *requestBody      `json:"request,omitempty"`
 	Proxy       *proxyBody        `json:"proxy,omitempty"`
+	Import      *importBody       `json:"import,omitempty"`
 	Note        map[string]string `json:"note,omitempty"`
 }
 
@@ -118,6 +119,11 @@ type proxyBody struct {
 	Proxy     hexBytes `json:"proxy"`
 }
 
+type importBody struct {
+	Kind  uint8  `json:"kind,omitempty"`
+	Least uint64 `json:"least,omitempty"`
+}
+
 type sealBody struct {
 	Seq       uint64   `json:"seq"`
 	Signature hexBytes `json:"signature"`
@@ -141,6 +147,8 @@ func (e *Entry) check() error {
 		missing = e.Proxy == nil || e.Proxy.Proxy.Bytes() == nil
 	case KindRevocation:
 		missing = len(e.Note) == 0
+	case KindImport:
+		return e.checkImport()
 	case KindClose, KindHeaderServed, KindReceipt:
 	default:
 		return ErrEntry.With("kind %d", e.Kind)
@@ -157,6 +165,10 @@ func (e *Entry) check() error {
 	if e.Kind.Signed() && e.Key.Bytes() == nil {
 		return ErrEntry.With("%s: nobody signs it, or two", e.Kind)
 	}
+	return e.checkResources()
+}
+
+func (e *Entry) checkResources() error {
 	if len(e.Resources) > maxResources {
 		return ErrEntry.With("%d resources", len(e.Resources))
 	}
@@ -199,6 +211,9 @@ func encodeEntry(seq uint64, id commitments.PageID, e Entry) ([]byte, error) {
 	}
 	if p := e.Proxy; p != nil {
 		b.Proxy = &proxyBody{p.Delegator[:], p.Proxy.Bytes()}
+	}
+	if i := e.Import; i != nil {
+		b.Import = &importBody{uint8(i.Kind), uint64(i.Least)}
 	}
 	return encodeBody(b)
 }
@@ -253,6 +268,9 @@ func decodeEntry(body []byte) (seq uint64, id commitments.PageID, e Entry, err e
 	if p := b.Proxy; p != nil {
 		e.Proxy = &commitments.ProxyDelegation{Proxy: f.key(p.Proxy)}
 		f.must(e.Proxy.Delegator[:], p.Delegator)
+	}
+	if i := b.Import; i != nil {
+		e.Import = &Imported{Kind(i.Kind), phase0.Slot(i.Least)}
 	}
 	if f.err != nil {
 		return 0, id, e, f.err

@@ -7,6 +7,7 @@ package ledger
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -31,6 +32,10 @@ var (
 	ErrDatabase   = fault.Define("ledger_unreachable", fault.Unavailable, "The database of the shared ledger does not answer; nothing is signed until it does.")
 	ErrLossy      = fault.Define("ledger_not_durable", fault.Unavailable, "The database server may lose what it committed: fsync, full_page_writes or synchronous_commit is off.")
 	ErrChain      = fault.Define("ledger_other_chain", fault.Conflict, "The ledger belongs to another network.")
+	ErrHolding    = fault.Define("ledger_holding", fault.Unavailable, "The ledger holds: another copy of it may have promised for this slot, so nothing new is promised for it.")
+	ErrRolledBack = fault.Define("ledger_rolled_back", fault.Conflict, "The ledger is older than its witness: somebody put a backup back. Restore the newest one, or import what it lacks.")
+	ErrOtherHost  = fault.Define("ledger_other_host", fault.Conflict, "The ledger belongs to another machine; sidecar ledger adopt binds it to this one, if the other never runs again.")
+	ErrKeysLocked = fault.Define("proxy_keys_locked", fault.Conflict, "Another sidecar uses these proxy keys.")
 	ErrEntry      = fault.Define("ledger_entry_invalid", fault.Internal, "A part of the sidecar tried to write an entry that makes no sense.")
 )
 
@@ -49,9 +54,10 @@ const (
 	KindRequest                      // to be signed for a module in another process
 	KindProxy                        // to be signed by a consensus key: vouches for a proxy key
 	KindRevocation                   // a note: a proxy key or a module's token is worth nothing any more
+	KindImport                       // what was signed elsewhere: it takes resources, and nobody signs it here
 )
 
-var kindNames = [...]string{"unknown", "delegation", "commitment", "constraints", "close", "header_served", "receipt", "verdict", "request", "proxy", "revocation"}
+var kindNames = [...]string{"unknown", "delegation", "commitment", "constraints", "close", "header_served", "receipt", "verdict", "request", "proxy", "revocation", "import"}
 
 // String is the kind in snake_case, as in logs, metrics and config.
 func (k Kind) String() string {
@@ -95,14 +101,36 @@ type Entry struct {
 	Verdict     *commitments.Verdict            `json:",omitempty"`
 	Request     *commitments.ModuleRequest      `json:",omitempty"`
 	Proxy       *commitments.ProxyDelegation    `json:",omitempty"`
+	Import      *Imported                       `json:",omitempty"`
 	Note        map[string]string               `json:",omitempty"`
+}
+
+// Contradiction is what was refused, inside ErrSlashable.
+type Contradiction struct {
+	Resource string
+	Kind     Kind // of what was refused
+	Module   string
+	Key      commitments.Key
+	Stands   phase0.Root // zero if it is not known
+	Seq      uint64      // of the entry that stands; 0 if it is not known
+	Asked    phase0.Root
+}
+
+func (c *Contradiction) Error() string {
+	return fmt.Sprintf("%s was taken for another root", c.Resource)
+}
+
+// Imported is what another ledger signed, or forbids to sign.
+type Imported struct {
+	Kind  Kind        // of what was signed; 0 in an entry that only sets Least
+	Least phase0.Slot // the entry's key signs nothing new for earlier slots; 0: no such limit
 }
 
 // Receipt proves that an entry is on disk. Only Append makes one.
 type Receipt struct {
 	Seq       uint64             // counts entries, from 1
 	Page      commitments.PageID // where the entry stands
-	Entry     Entry              // as stored
+	Entry     Entry              // as stored; as asked for, if an import holds its resources
 	Signature []byte             // not empty if the same entry was signed before
 }
 
@@ -122,21 +150,13 @@ type Ledger struct {
 	mu   sync.RWMutex // held for map operations only, never across I/O
 	book *book        // what is durable; guarded by mu
 
+	durable atomic.Pointer[head] // what may be told to the witness
+	hold    atomic.Pointer[Hold] // set when the ledger is opened
+	witness *keeper              // nil without one
+	keys    *keyLock             // nil without one
+
 	poison  atomic.Pointer[error]
 	metrics atomic.Pointer[meter]
-}
-
-// Create makes a new ledger for a network: the whole file or none of it, mode
-// 0600, its name synced to disk. The directory must exist. Fault: ErrExists.
-func Create(path string, network string, genesisForkVersion phase0.Version) error {
-	return create(path, network, genesisForkVersion, diskSteps())
-}
-
-// Open opens an existing ledger, checks every record of its chain, and takes
-// the file's lock. It never creates one.
-// Faults: ErrMissing, ErrBroken, ErrChain, ErrLocked, ErrNewer.
-func Open(path string, network string, genesisForkVersion phase0.Version) (*Ledger, error) {
-	return open(path, network, genesisForkVersion, commitTx)
 }
 
 // Append shows the present view to decide under the ledger's one lock, and makes
@@ -148,7 +168,8 @@ func Open(path string, network string, genesisForkVersion phase0.Version) (*Ledg
 //
 // If ctx ends first its error is returned, and the entry may still become
 // durable: treat it as promised, and ask again with the same resource.
-// Faults: decide's, ErrSlashable, ErrPageClosed, ErrPoisoned, ErrClosed, ErrEntry.
+// Faults: decide's, ErrSlashable, ErrPageClosed, ErrHolding, ErrKeysLocked,
+// ErrPoisoned, ErrClosed, ErrEntry.
 func (l *Ledger) Append(ctx context.Context, id commitments.PageID, decide func(commitments.View) (Entry, error)) (Receipt, error) {
 	if decide == nil {
 		return Receipt{}, ErrEntry.With("nothing to decide")

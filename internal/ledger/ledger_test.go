@@ -9,13 +9,29 @@ import (
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
+	"sidecar/chain"
 	"sidecar/commitments"
 )
 
 var holesky = phase0.Version{0x01, 0x01, 0x70, 0x00}
+
+// testSpec is a chain that began long ago.
+var testSpec = chain.Spec{Name: "holesky", GenesisForkVersion: holesky, GenesisTime: time.Unix(1_700_000_000, 0), SlotDuration: 12 * time.Second, SlotsPerEpoch: 32}
+
+// config opens a ledger of new keys that nobody watches.
+func config(path string) Config {
+	return Config{Path: path, Network: "holesky", GenesisForkVersion: holesky, Clock: chain.NewClock(testSpec, nil), NewKeys: true}
+}
+
+// createWith is Create with steps of its own.
+func createWith(path string, do steps) error {
+	c := config(path)
+	return create(path, newMeta(&c), "", do)
+}
 
 func page(slot phase0.Slot) commitments.PageID {
 	return commitments.PageID{Slot: slot, Proposer: phase0.BLSPubKey{0xaa, byte(slot)}}
@@ -82,16 +98,16 @@ func seal(t testing.TB, l *Ledger, r Receipt, fill byte) []byte {
 func TestCreateAndOpen(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "ledger.db")
-	if _, err := Open(path, "holesky", holesky); !errors.Is(err, ErrMissing) {
+	if _, err := Open(config(path)); !errors.Is(err, ErrMissing) {
 		t.Errorf("open nothing: got %v, want %v", err, ErrMissing)
 	}
 	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Fatalf("Open created something: %v", err)
 	}
-	if err := Create(path, "holesky", holesky); err != nil {
+	if err := Create(config(path)); err != nil {
 		t.Fatal(err)
 	}
-	if err := Create(path, "holesky", holesky); !errors.Is(err, ErrExists) {
+	if err := Create(config(path)); !errors.Is(err, ErrExists) {
 		t.Errorf("create twice: got %v, want %v", err, ErrExists)
 	}
 	info, err := os.Stat(path)
@@ -104,14 +120,16 @@ func TestCreateAndOpen(t *testing.T) {
 	if files, _ := os.ReadDir(dir); len(files) != 1 {
 		t.Errorf("got %d files, want the ledger alone", len(files))
 	}
-	if _, err := Open(path, "mainnet", holesky); !errors.Is(err, ErrChain) {
+	mainnet, otherFork := config(path), config(path)
+	mainnet.Network, otherFork.GenesisForkVersion = "mainnet", phase0.Version{}
+	if _, err := Open(mainnet); !errors.Is(err, ErrChain) {
 		t.Errorf("other network: got %v, want %v", err, ErrChain)
 	}
-	if _, err := Open(path, "holesky", phase0.Version{}); !errors.Is(err, ErrChain) {
+	if _, err := Open(otherFork); !errors.Is(err, ErrChain) {
 		t.Errorf("other fork version: got %v, want %v", err, ErrChain)
 	}
 	l := reopen(t, nil, path)
-	if _, err := Open(path, "holesky", holesky); !errors.Is(err, ErrLocked) {
+	if _, err := Open(config(path)); !errors.Is(err, ErrLocked) {
 		t.Errorf("second opening: got %v, want %v", err, ErrLocked)
 	}
 	if _, err := Verify(path); !errors.Is(err, ErrLocked) {

@@ -12,6 +12,8 @@ type Metrics struct {
 	commit  *metrics.Histogram
 	records *metrics.Histogram
 	healthy *metrics.Gauge
+	hold    *metrics.Gauge
+	witness *metrics.Counter
 	leading *metrics.Gauge
 }
 
@@ -33,6 +35,12 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 			Name: "sidecar_ledger_leads", Help: "1 while this sidecar may write: it holds the lease of a shared ledger, or has one of its own.",
 		}),
 	}
+	m.hold = r.Gauge(metrics.Opts{
+		Name: "sidecar_ledger_hold_until_slot", Help: "The last slot for which a restored, copied or new ledger promises nothing; 0 if it never held.",
+	})
+	m.witness = r.Counter(metrics.Opts{
+		Name: "sidecar_ledger_witness_failures_total", Help: "Times the ledger's witness could not be written; a restart may then hold.",
+	})
 	return m
 }
 
@@ -44,6 +52,7 @@ func (l *Ledger) Measure(m *Metrics, clock *chain.Clock) {
 	if l.Poisoned() == nil {
 		m.healthy.Set(1)
 	}
+	m.hold.Set(float64(l.Hold().Until))
 	l.metrics.Store(&meter{m, clock})
 	l.meter().leads(l.Standing().Leads)
 }
@@ -67,6 +76,12 @@ func (m *meter) committed(started time.Time, records uint64) {
 	if m != nil && !started.IsZero() {
 		m.commit.Observe(m.clock.Now().Sub(started).Seconds())
 		m.Metrics.records.Observe(float64(records))
+	}
+}
+
+func (m *meter) unwitnessed() {
+	if m != nil {
+		m.witness.Inc()
 	}
 }
 

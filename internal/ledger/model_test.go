@@ -153,11 +153,11 @@ func gated(t *testing.T) (l *Ledger, arrived, release chan struct{}) {
 		t.Fatal(err)
 	}
 	arrived, release = make(chan struct{}), make(chan struct{})
-	l, err := open(path, "holesky", holesky, func(tx *bolt.Tx) error {
+	l, err := openWith(config(path), func(tx *bolt.Tx) error {
 		arrived <- struct{}{}
 		<-release
 		return tx.Commit()
-	})
+	}, replaceFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,12 +261,12 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	var broken atomic.Bool
-	l, err := open(path, "holesky", holesky, func(tx *bolt.Tx) error {
+	l, err := openWith(config(path), func(tx *bolt.Tx) error {
 		if broken.Load() {
 			return breaks["failed"](tx)
 		}
 		return tx.Commit()
-	})
+	}, replaceFile)
 	if err != nil {
 		t.Fatal(err)
 	}

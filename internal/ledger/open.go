@@ -11,9 +11,12 @@ import (
 	"sidecar/commitments"
 )
 
-// open opens a file, and the ledger in it.
-func open(path, network string, version phase0.Version, commit func(*bolt.Tx) error) (*Ledger, error) {
-	s, err := openStore(path, false, commit)
+// openWith is Open with the steps that make things durable.
+func openWith(c Config, commit func(*bolt.Tx) error, replace func(path string, body []byte) error) (*Ledger, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	s, err := openStore(c.Path, false, commit)
 	if err != nil {
 		return nil, err
 	}
@@ -25,14 +28,28 @@ func open(path, network string, version phase0.Version, commit func(*bolt.Tx) er
 		}
 		return nil, errors.Join(ErrBroken.Wrap(err), s.close())
 	}
-	return start(s, network, version)
+	g := &watch{Config: c, replace: replace}
+	if g.bound, err = s.host(); err != nil {
+		return nil, errors.Join(ErrBroken.Wrap(err), s.close())
+	}
+	if err := g.look(); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	l, err := start(s, c.Network, c.GenesisForkVersion, g)
+	if err != nil {
+		return nil, errors.Join(err, g.keys.release())
+	}
+	return l, nil
 }
 
 // start verifies and replays an engine's records, and starts the writer. An
 // engine that cannot be started is closed.
-func start(e engine, network string, version phase0.Version) (*Ledger, error) {
+func start(e engine, network string, version phase0.Version, g *watch) (*Ledger, error) {
 	b := newBook()
-	sum, err := e.walk(b.replay)
+	sum, err := e.walk(func(t index, r Record) error {
+		g.saw(r)
+		return b.replay(t, r)
+	})
 	if err == nil && (sum.Network != network || sum.GenesisForkVersion != version) {
 		err = ErrChain.With("ledger of %q (genesis fork version %#x)", sum.Network, sum.GenesisForkVersion)
 	}
@@ -46,6 +63,12 @@ func start(e engine, network string, version phase0.Version) (*Ledger, error) {
 	l := &Ledger{
 		engine: e, next: b, book: b.clone(), at: sum.end(),
 		queue: make(chan *request), closing: make(chan struct{}), done: make(chan struct{}),
+	}
+	at := l.at
+	l.durable.Store(&at)
+	if err := g.begin(l, sum); err != nil {
+		_ = e.close()
+		return nil, err
 	}
 	l.tend()
 	go l.run() // until Close, which waits for it
@@ -80,6 +103,7 @@ func (b *book) apply(t index, r Record, own bool) (commitments.PageID, error) {
 	}
 	if r.Entry != nil {
 		b.set(withEntry(b.latest(id), r.Seq, r.Entry))
+		b.forbid(r.Entry)
 		b.seq = r.Seq
 	} else {
 		b.set(withSeal(b.latest(id), r.Seq, entry, r.Seal, own))

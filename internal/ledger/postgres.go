@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -35,7 +34,9 @@ type PostgresConfig struct {
 	Holder string
 	// Lease is how long a leader that vanished keeps the others from writing; 1 s
 	// to 5 min, by the server's clock. Optional: 10 s.
-	Lease              time.Duration
+	Lease time.Duration
+	// NewKeys is as in Config; only CreatePostgres reads it.
+	NewKeys            bool
 	Network            string
 	GenesisForkVersion phase0.Version
 	Clock              *chain.Clock
@@ -68,7 +69,12 @@ func CreatePostgres(c PostgresConfig) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	body, first, err := newMeta(c.Network, c.GenesisForkVersion)
+	m := newMeta(&Config{Network: c.Network, GenesisForkVersion: c.GenesisForkVersion, Clock: c.Clock, NewKeys: c.NewKeys})
+	body, err := encodeBody(m)
+	if err != nil {
+		return err
+	}
+	first, err := m.first()
 	if err != nil {
 		return err
 	}
@@ -99,17 +105,6 @@ func CreatePostgres(c PostgresConfig) error {
 	return bare(pgIll(err))
 }
 
-// newMeta names a new ledger, and the chain that begins with it.
-func newMeta(network string, version phase0.Version) (body []byte, first head, err error) {
-	m := meta{Schema: schema, Network: network, ForkVersion: version[:], Instance: make([]byte, 16)}
-	_, _ = rand.Read(m.Instance) // never fails [crypto/rand]
-	if body, err = encodeBody(m); err != nil {
-		return nil, first, err
-	}
-	first.Hash, err = m.hash()
-	return body, first, err
-}
-
 // OpenPostgres opens an existing ledger, checks every record of its chain, and
 // takes the lease if nobody holds it. It never creates one. Without the lease the
 // sidecar stands by: Append and Seal are ErrLease, reads follow what the leader
@@ -123,7 +118,10 @@ func OpenPostgres(c PostgresConfig) (*Ledger, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	l, err := start(&postgres{PostgresConfig: c}, c.Network, c.GenesisForkVersion)
+	// A new ledger holds like one in a file. A database that was put back is not
+	// noticed: what vouches is a file beside the keys of one machine.
+	g := &watch{Config: Config{Clock: c.Clock, Lookahead: defaultLookahead, Log: c.Log}}
+	l, err := start(&postgres{PostgresConfig: c}, c.Network, c.GenesisForkVersion, g)
 	return l, bare(err)
 }
 

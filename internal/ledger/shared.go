@@ -143,7 +143,9 @@ type fetcher interface {
 func (w *writing) lookups(batch []*request) (resources []string, seqs []uint64) {
 	for _, r := range batch {
 		if r.decide == nil {
-			seqs = append(seqs, r.receipt.Seq)
+			if r.merged == nil {
+				seqs = append(seqs, r.receipt.Seq)
+			}
 			continue
 		}
 		if r.id.Slot < w.next.floor && w.next.pages[r.id] == nil {

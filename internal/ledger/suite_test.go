@@ -40,12 +40,16 @@ func boltCase() engineCase {
 		name: "bbolt",
 		create: func(t cleaner) string {
 			path := filepath.Join(tempDir(t), "ledger.db")
-			if err := Create(path, "holesky", holesky); err != nil {
+			if err := Create(config(path)); err != nil {
 				t.Fatal(err)
 			}
 			return path
 		},
-		open: Open,
+		open: func(path, network string, version phase0.Version) (*Ledger, error) {
+			c := config(path)
+			c.Network, c.GenesisForkVersion = network, version
+			return Open(c)
+		},
 		walk: Walk,
 	}
 }
@@ -96,7 +100,7 @@ func writeFile(t cleaner, path, content string) {
 func pgConfig(where string) PostgresConfig {
 	return PostgresConfig{
 		DSNFile: where, Holder: "test " + unique(), Network: "holesky", GenesisForkVersion: holesky,
-		Lease: 5 * time.Second, Clock: chain.NewClock(chain.Spec{}, nil),
+		Lease: 5 * time.Second, Clock: chain.NewClock(testSpec, nil), NewKeys: true,
 	}
 }
 

@@ -34,19 +34,23 @@ func (l *Ledger) write(batch []*request) error {
 		return err
 	}
 	l.torn = true
-	w := &writing{batch: t, next: l.next, touched: map[commitments.PageID]bool{}, copied: map[commitments.PageID]bool{}}
+	w := &writing{batch: t, ledger: l, next: l.next, touched: map[commitments.PageID]bool{}, copied: map[commitments.PageID]bool{}}
 	if f, ok := t.(fetcher); ok && len(batch) > 1 {
 		err = f.fetch(w.lookups(batch))
 	}
 	// Seals first: they copy the promises of their page, once per batch, before
 	// any decide has seen them.
 	for _, r := range batch {
-		if r.decide == nil && err == nil {
+		if r.decide == nil && r.merged == nil && err == nil {
 			err = w.seal(r)
 		}
 	}
 	for _, r := range batch {
-		if r.decide != nil && err == nil {
+		switch {
+		case err != nil:
+		case r.merged != nil:
+			err = w.merge(r)
+		case r.decide != nil:
 			err = w.append(r)
 		}
 	}
@@ -101,13 +105,17 @@ func (l *Ledger) publish(touched map[commitments.PageID]bool) {
 	for _, id := range old {
 		l.book.drop(id)
 	}
-	l.book.seq, l.book.records = l.at.Entries, l.at.Records
+	l.book.seq, l.book.records, l.book.least = l.at.Entries, l.at.Records, l.next.least
+	at := l.at
+	l.durable.Store(&at)
+	l.witness.grew()
 }
 
 // writing is one batch under way. Its errors are the disk's and poison the
 // ledger; those of a request go into the request.
 type writing struct {
 	batch
+	ledger  *Ledger
 	next    *book
 	touched map[commitments.PageID]bool
 	copied  map[commitments.PageID]bool // whose promises nobody else has seen
@@ -125,7 +133,8 @@ func (w *writing) append(r *request) error {
 		return err
 	}
 	var e Entry
-	if e, r.err = decided(r.decide, w.next.view(r.id)); r.err != nil {
+	var unless onlyRepeat
+	if e, r.err = decided(r.decide, w.next.view(r.id)); r.err != nil && !errors.As(r.err, &unless) {
 		return nil
 	}
 	if r.err = e.check(); r.err != nil {
@@ -133,6 +142,12 @@ func (w *writing) append(r *request) error {
 	}
 	if held, err := w.repeat(r, &e); held || err != nil {
 		return err
+	}
+	if r.err = unless.error; r.err != nil {
+		return nil
+	}
+	if r.err = w.fresh(r.id, &e); r.err != nil {
+		return nil
 	}
 	if e.Kind == KindCommitment && w.next.latest(r.id).Closed {
 		r.err = ErrPageClosed.With("slot %d", r.id.Slot)
@@ -176,11 +191,17 @@ func (w *writing) repeat(r *request, e *Entry) (held bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		if s := &stored.Entry; s.Root != e.Root || s.Key != e.Key || s.Kind != e.Kind {
-			r.result, r.err = Receipt{}, ErrSlashable.With("%s was taken for another root by entry %d", name, stored.Seq)
+		if !stored.Entry.same(e) {
+			r.result = Receipt{}
+			r.err = ErrSlashable.Wrap(&Contradiction{Resource: name, Kind: e.Kind, Module: e.Module, Key: e.Key, Stands: stored.Entry.Root, Seq: stored.Seq, Asked: e.Root})
 			return true, nil
 		}
-		r.result, held = stored, true
+		if stored.Entry.Kind == KindImport {
+			stored.Entry = *e
+		}
+		if !held || len(r.result.Signature) == 0 {
+			r.result, held = stored, true
+		}
 	}
 	return held, nil
 }
@@ -201,7 +222,7 @@ func (w *writing) seal(r *request) error {
 	}
 	e := &stored.Entry
 	switch {
-	case !e.Kind.Signed() || e.Root != r.receipt.Entry.Root || e.Key != r.receipt.Entry.Key:
+	case !e.Kind.Signed() && e.Kind != KindImport || e.Root != r.receipt.Entry.Root || e.Key != r.receipt.Entry.Key:
 		r.err = ErrEntry.With("entry %d is not the receipt's", stored.Seq)
 	case len(r.signature) != e.Key.SignatureLength():
 		r.err = ErrEntry.With("signature of %d bytes", len(r.signature))

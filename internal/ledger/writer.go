@@ -22,6 +22,8 @@ type request struct {
 	decide    func(commitments.View) (Entry, error) // of an Append
 	receipt   Receipt                               // of a Seal
 	signature []byte                                // of a Seal
+	merge     []item                                // of an import, with merged
+	merged    *Merged
 
 	result Receipt
 	err    error
@@ -74,7 +76,7 @@ func (l *Ledger) run() {
 			l.flush(batch)
 		}
 	}
-	l.closed = l.engine.close()
+	l.closed = l.end()
 }
 
 // collect gathers who waits. A lone caller is served at once; with concurrency

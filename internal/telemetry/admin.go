@@ -35,6 +35,9 @@ type AdminConfig struct {
 	Registry *metrics.Registry
 	// Ready says why the sidecar is not ready, nil if it is. Nil: always ready.
 	Ready func() error
+	// Remarks are lines about a sidecar that is ready, for who reads the answer.
+	// Nil: none.
+	Remarks func() []string
 	// Reload loads the configuration again; its context ends after 30 s. Nil:
 	// POST /reload answers 503.
 	Reload func(ctx context.Context) error
@@ -181,6 +184,11 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	ok(w, r)
+	if a.cfg.Remarks != nil {
+		for _, line := range a.cfg.Remarks() {
+			_, _ = fmt.Fprintln(w, line)
+		}
+	}
 }
 
 func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {

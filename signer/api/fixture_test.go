@@ -214,7 +214,7 @@ func newHouse(t testing.TB, adjust func(h *house, modules []Module, c *Config)) 
 		}
 		*[]*phase0.BLSPubKey{&h.one, &h.two}[i] = h.keys.holdBLS(k).BLS
 	}
-	if err := ledger.Create(h.path, h.keys.spec.Name, h.keys.spec.GenesisForkVersion); err != nil {
+	if err := ledger.Create(h.ledgerConfig()); err != nil {
 		t.Fatal(err)
 	}
 	h.open(t, adjust)
@@ -230,17 +230,26 @@ func hoodi(t testing.TB) chain.Spec {
 	return spec
 }
 
+func (h *house) clock() *chain.Clock {
+	return chain.NewClock(h.keys.spec, func() time.Time { return time.Now().Add(time.Duration(h.offset.Load())) })
+}
+
+// ledgerConfig is of new keys: nothing to hold for.
+func (h *house) ledgerConfig() ledger.Config {
+	return ledger.Config{Path: h.path, Network: h.keys.spec.Name, GenesisForkVersion: h.keys.spec.GenesisForkVersion, NewKeys: true, Clock: h.clock()}
+}
+
 // open starts everything over the ledger that is there.
 func (h *house) open(t testing.TB, adjust func(h *house, modules []Module, c *Config)) {
 	t.Helper()
 	var err error
 	h.registry = metrics.NewRegistry()
-	if h.book, err = ledger.Open(h.path, h.keys.spec.Name, h.keys.spec.GenesisForkVersion); err != nil {
+	if h.book, err = ledger.Open(h.ledgerConfig()); err != nil {
 		t.Fatal(err)
 	}
-	clock := chain.NewClock(h.keys.spec, func() time.Time { return time.Now().Add(time.Duration(h.offset.Load())) })
+	clock := h.clock()
 	h.keys.slot = clock.Slot
-	road := &signer.Signer{Ledger: h.book, Keys: h.keys, Message: signer.MessageOf(h.keys.spec)}
+	road := &signer.Signer{Ledger: h.book, Keys: h.keys, Message: signer.MessageOf(h.keys.spec), Clock: clock}
 	h.keys.road = road
 	revocations := LedgerRevocations{Notes: road, Book: h.book, Clock: clock}
 	c := Config{

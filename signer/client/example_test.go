@@ -75,12 +75,12 @@ func sidecar() (url string, validator phase0.BLSPubKey, stop func()) {
 	clock := chain.NewClock(hoodi, nil)
 	dir, err := os.MkdirTemp("", "example")
 	must(err)
-	path := filepath.Join(dir, "ledger.db")
-	must(ledger.Create(path, hoodi.Name, hoodi.GenesisForkVersion))
-	book, err := ledger.Open(path, hoodi.Name, hoodi.GenesisForkVersion)
+	conf := ledger.Config{Path: filepath.Join(dir, "ledger.db"), Network: hoodi.Name, GenesisForkVersion: hoodi.GenesisForkVersion, NewKeys: true, Clock: clock}
+	must(ledger.Create(conf))
+	book, err := ledger.Open(conf)
 	must(err)
 
-	road := &signer.Signer{Ledger: book, Keys: holder{key}, Message: signer.MessageOf(hoodi)}
+	road := &signer.Signer{Ledger: book, Keys: holder{key}, Message: signer.MessageOf(hoodi), Clock: clock}
 	policy, err := api.NewPolicy(api.Table{Modules: []api.Module{{
 		ID: "MY_MODULE", SigningID: phase0.Root(unhex("6a33a23ef26a4836979edff86c493a69b26ccf0b4a16491a815a13787657431b")), Secret: secret, Strict: true,
 		Grant: api.Grant{Keys: []phase0.BLSPubKey{validator}, Consensus: true, Routes: []string{api.RouteSign, api.RouteIntents}, PerSlot: 10},
