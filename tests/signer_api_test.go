@@ -157,7 +157,7 @@ sleep_secs = 5
 	write("sidecar.toml", file)
 	write("keys.json", `["0x10942624b86262d6c92bf37e21086f469d0c4b635e5f4bd229f49ac10ba6f7d1"]`)
 	h.do(t, 5, "ledger_missing", "run")
-	h.do(t, 0, `add below it: [modules.signer] kinds = ["consensus", "proxy"] keys = ["0x<public key of each validator>"]`, "init")
+	h.do(t, 0, `add below it: [modules.signer] kinds = ["consensus", "proxy"] keys = ["0x<public key of each validator>"]`, "init", "--new-keys")
 
 	h.start(t)
 	blind := `{"pubkey":"` + signerKey + `","object_root":"` + signerRoot + `","nonce":101}`

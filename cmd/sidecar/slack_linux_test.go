@@ -16,8 +16,8 @@ func TestSlack(t *testing.T) {
 			slack, _, _ := syscall.RawSyscall(syscall.SYS_PRCTL, getTimerSlack, 0, 0)
 			done <- slack
 		}()
-		if got := <-done; got != 500_000 {
-			t.Errorf("got %d ns, want 500000", got)
+		if got := <-done; got != 1_000_000 {
+			t.Errorf("got %d ns, want 1000000", got)
 		}
 	}
 }
