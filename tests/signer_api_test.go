@@ -35,6 +35,36 @@ const (
 	signerRoot   = "0x0123456789012345678901234567890123456789012345678901234567890123"
 )
 
+// newSignerHouse writes the configuration of Commit-Boost with one module.
+func newSignerHouse(t *testing.T) (h *signerHouse, file string) {
+	t.Helper()
+	relay := newRelay(t, newNetwork(time.Hour, 0), "good", 1, 1)
+	port := freePort(t)
+	h = &signerHouse{dir: t.TempDir(), url: fmt.Sprintf("http://127.0.0.1:%d", port)}
+	file = "chain = \"Hoodi\"\n[pbs]\nport = 0\n" + relay.entry("relays") + fmt.Sprintf("[signer]\nport = %d\n", port) + `[signer.local.loader]
+key_path = "keys.json"
+[signer.local.store]
+keys_path = "proxy_keys"
+secrets_path = "proxy_secrets"
+[[modules]]
+id = "DA_COMMIT"
+type = "commit"
+docker_image = "test_da_commit"
+signing_id = "0x6a33a23ef26a4836979edff86c493a69b26ccf0b4a16491a815a13787657431b"
+sleep_secs = 5
+`
+	h.write(t, "sidecar.toml", file)
+	h.write(t, "keys.json", `["0x10942624b86262d6c92bf37e21086f469d0c4b635e5f4bd229f49ac10ba6f7d1"]`)
+	return h, file
+}
+
+func (h *signerHouse) write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(h.dir, name), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // do runs another command of the binary in the house.
 func (h *signerHouse) do(t *testing.T, code int, says string, args ...string) {
 	t.Helper()
@@ -91,6 +121,21 @@ func (h *signerHouse) stop(t *testing.T) {
 // or, without one, as the administrator.
 func (h *signerHouse) ask(t *testing.T, method, path, body, module string) (int, string, string) {
 	t.Helper()
+	res, err := client.Do(h.request(t, method, path, body, module))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(b), res.Header.Get("X-Reason")
+}
+
+// request is a request with a token of its own.
+func (h *signerHouse) request(t *testing.T, method, path, body, module string) *http.Request {
+	t.Helper()
 	claims, secret := map[string]any{"exp": time.Now().Unix() + 300, "route": path, "payload_hash": nil}, signerAdmin
 	if module == "" {
 		claims["admin"] = true
@@ -115,16 +160,7 @@ func (h *signerHouse) ask(t *testing.T, method, path, body, module string) (int,
 	}
 	req.Header.Set("Authorization", "Bearer "+signed+"."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
 	req.Header.Set("Content-Type", "application/json")
-	res, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(b), res.Header.Get("X-Reason")
+	return req
 }
 
 // TestSignerAPI goes the way of an operator who brings a configuration of
@@ -133,29 +169,7 @@ func (h *signerHouse) ask(t *testing.T, method, path, body, module string) (int,
 // survive a restart.
 func TestSignerAPI(t *testing.T) {
 	t.Parallel()
-	relay := newRelay(t, newNetwork(time.Hour, 0), "good", 1, 1)
-	port := freePort(t)
-	h := &signerHouse{dir: t.TempDir(), url: fmt.Sprintf("http://127.0.0.1:%d", port)}
-	file := "chain = \"Hoodi\"\n[pbs]\nport = 0\n" + relay.entry("relays") + fmt.Sprintf("[signer]\nport = %d\n", port) + `[signer.local.loader]
-key_path = "keys.json"
-[signer.local.store]
-keys_path = "proxy_keys"
-secrets_path = "proxy_secrets"
-[[modules]]
-id = "DA_COMMIT"
-type = "commit"
-docker_image = "test_da_commit"
-signing_id = "0x6a33a23ef26a4836979edff86c493a69b26ccf0b4a16491a815a13787657431b"
-sleep_secs = 5
-`
-	write := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(h.dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("sidecar.toml", file)
-	write("keys.json", `["0x10942624b86262d6c92bf37e21086f469d0c4b635e5f4bd229f49ac10ba6f7d1"]`)
+	h, file := newSignerHouse(t)
 	h.do(t, 5, "ledger_missing", "run")
 	h.do(t, 0, `add below it: [modules.signer] kinds = ["consensus", "proxy"] keys = ["0x<public key of each validator>"]`, "init", "--new-keys")
 
@@ -182,7 +196,7 @@ sleep_secs = 5
 	h.stop(t)
 
 	// The operator does as told. The published vector is then answered.
-	write("sidecar.toml", file+"[modules.signer]\nkinds = [\"consensus\", \"proxy\"]\nkeys = [\""+signerKey+"\"]\n")
+	h.write(t, "sidecar.toml", file+"[modules.signer]\nkinds = [\"consensus\", \"proxy\"]\nkeys = [\""+signerKey+"\"]\n")
 	h.start(t)
 	if status, body, _ := h.ask(t, "POST", "/signer/v1/request_signature/bls", blind, "DA_COMMIT"); status != 200 || !strings.Contains(body, `"signature":"0xb653034a6da0e516cb999d6bbcd5ddd8dde9695322a94aefcd3049e6235e0f4f63b13d81`) {
 		t.Errorf("the published vector: %d %s", status, body)
@@ -214,6 +228,6 @@ sleep_secs = 5
 			t.Error("the log holds a secret")
 		}
 	}
-	write("sidecar.toml", strings.Replace(file, "[signer]\n", "[signer]\nhost = \"0.0.0.0\"\n", 1))
+	h.write(t, "sidecar.toml", strings.Replace(file, "[signer]\n", "[signer]\nhost = \"0.0.0.0\"\n", 1))
 	h.do(t, 3, "signer.host: 0.0.0.0 is reached from other machines", "check")
 }
