@@ -18,7 +18,7 @@ func TestSignerAPI_Killed(t *testing.T) {
 	t.Parallel()
 	h, file := newSignerHouse(t)
 	h.write(t, "sidecar.toml", file+"[modules.signer]\nkinds = [\"consensus\"]\nkeys = [\""+signerKey+"\"]\nper_slot = 1000000\n")
-	h.do(t, 0, "Made the ledger", "init")
+	h.do(t, 0, "Made the ledger", "init", "--new-keys")
 	var mu sync.Mutex
 	answered := map[int]map[string]bool{} // nonce → root and signature
 	ask := func(nonce, side int) (status int, err error) {
