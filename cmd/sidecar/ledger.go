@@ -20,7 +20,8 @@ import (
 	"sidecar/internal/ledger"
 )
 
-const ledgerUsage = `sidecar ledger COMMAND [--config FILE], for a ledger that no sidecar has open:
+const ledgerUsage = `sidecar ledger COMMAND [--config FILE], for a ledger that no sidecar has open (a shared one may be
+verified, shown and exported at any time):
 
   verify                        check every record, signature index and the hash chain
   show                          list what was promised, signed and judged
@@ -67,7 +68,7 @@ func ledgerCommand(ctx context.Context, args []string) error {
 	case flags.NArg() != wants:
 		return errUsage.With("%d arguments, want %d\n%s", flags.NArg(), wants, ledgerUsage)
 	}
-	run := map[string]func(context.Context, ledger.Config, ledgerFlags, string) error{
+	run := map[string]func(context.Context, bookAt, ledgerFlags, string) error{
 		"verify": ledgerVerify, "show": ledgerShow, "export": ledgerExport, "import": ledgerImport, "adopt": ledgerAdopt,
 	}[args[0]]
 	if run == nil {
@@ -77,20 +78,39 @@ func ledgerCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	return run(ctx, app.LedgerConfig(c, chain.NewClock(c.Chain(), nil), nil), f, flags.Arg(0))
+	clock := chain.NewClock(c.Chain(), nil)
+	at := bookAt{file: app.LedgerConfig(c, clock, nil)}
+	if c.Ledger.PostgresDSNFile != "" {
+		p := app.PostgresConfig(c, clock, nil)
+		at.shared = &p
+	}
+	return run(ctx, at, f, flags.Arg(0))
 }
 
-func ledgerVerify(_ context.Context, c ledger.Config, _ ledgerFlags, _ string) error {
-	sum, err := ledger.Verify(c.Path)
+// bookAt is where a ledger is: in a file, or shared in a database.
+type bookAt struct {
+	file   ledger.Config
+	shared *ledger.PostgresConfig
+}
+
+func (b bookAt) walk(show func(ledger.Record) error) (ledger.Summary, error) {
+	if b.shared != nil {
+		return ledger.WalkPostgres(*b.shared, show)
+	}
+	return ledger.Walk(b.file.Path, show)
+}
+
+func ledgerVerify(_ context.Context, b bookAt, _ ledgerFlags, _ string) error {
+	sum, err := b.walk(nil)
 	if err != nil {
 		return err
 	}
 	return show(sum.String() + "\n")
 }
 
-func ledgerExport(_ context.Context, c ledger.Config, f ledgerFlags, _ string) error {
+func ledgerExport(_ context.Context, b bookAt, f ledgerFlags, _ string) error {
 	var collect ledger.Collect
-	sum, err := ledger.Walk(c.Path, func(r ledger.Record) error { collect.Add(r); return nil })
+	sum, err := b.walk(func(r ledger.Record) error { collect.Add(r); return nil })
 	if err != nil {
 		return err
 	}
@@ -109,7 +129,7 @@ func ledgerExport(_ context.Context, c ledger.Config, f ledgerFlags, _ string) e
 	return nil
 }
 
-func ledgerImport(ctx context.Context, c ledger.Config, f ledgerFlags, path string) error {
+func ledgerImport(ctx context.Context, b bookAt, f ledgerFlags, path string) error {
 	from, err := os.Open(path) // #nosec G304 -- the operator names it
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
@@ -118,15 +138,35 @@ func ledgerImport(ctx context.Context, c ledger.Config, f ledgerFlags, path stri
 	if err = errors.Join(err, from.Close()); err != nil {
 		return err
 	}
-	m, err := ledger.Import(ctx, c, file, f.complete)
+	m, err := b.merge(ctx, file, f.complete)
 	if err != nil {
 		return err
 	}
 	return show(fmt.Sprintf("Took over %d signing roots and %d limits; %d were known.\n", m.Added, m.Limit, m.Known))
 }
 
-func ledgerAdopt(_ context.Context, c ledger.Config, _ ledgerFlags, _ string) error {
-	h, err := ledger.Adopt(c)
+// merge takes over what an interchange file holds. A shared ledger's sidecars may
+// go on meanwhile, but for the one that leads: its lease is needed.
+func (b bookAt) merge(ctx context.Context, file ledger.Interchange, complete bool) (m ledger.Merged, err error) {
+	if b.shared == nil {
+		return ledger.Import(ctx, b.file, file, complete)
+	}
+	if complete {
+		return m, errUsage.With("--complete is of a ledger in a file")
+	}
+	l, err := ledger.OpenPostgres(*b.shared)
+	if err != nil {
+		return m, err
+	}
+	m, err = l.Merge(ctx, file)
+	return m, errors.Join(err, l.Close())
+}
+
+func ledgerAdopt(_ context.Context, b bookAt, _ ledgerFlags, _ string) error {
+	if b.shared != nil {
+		return errUsage.With("a shared ledger belongs to no machine")
+	}
+	h, err := ledger.Adopt(b.file)
 	if err != nil {
 		return err
 	}
@@ -162,13 +202,13 @@ type line struct {
 	Signature string      `json:"signature,omitempty"`
 }
 
-func ledgerShow(_ context.Context, c ledger.Config, f ledgerFlags, _ string) error {
+func ledgerShow(_ context.Context, b bookAt, f ledgerFlags, _ string) error {
 	if _, err := strconv.ParseUint(orElse(f.show.slot, "0"), 10, 64); err != nil {
 		return errUsage.With("--slot %.40q is no slot", f.show.slot)
 	}
 	out := bufio.NewWriter(os.Stdout)
 	shown := map[uint64]line{} // entries that passed the filter and await a signature
-	_, err := ledger.Walk(c.Path, func(r ledger.Record) error {
+	_, err := b.walk(func(r ledger.Record) error {
 		if r.Entry == nil {
 			l, ok := shown[r.Seq]
 			if !ok {

@@ -3,6 +3,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -234,8 +235,16 @@ func (a *App) ready() error {
 	if a.stopping.Load() {
 		return ErrShuttingDown.With("the sidecar is stopping")
 	}
-	if a.signing != nil {
-		return a.signing.ledger.Poisoned()
+	if a.signing == nil {
+		return nil
+	}
+	if err := a.signing.ledger.Poisoned(); err != nil {
+		return err
+	}
+	// Who stands by is not ready: one address in front of several sidecars finds
+	// the one that signs.
+	if at := a.signing.ledger.Standing(); !at.Leads {
+		return errors.Join(ledger.ErrLease.With("standing by"), at.Trouble)
 	}
 	return nil
 }

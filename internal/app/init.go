@@ -57,28 +57,38 @@ func Init(ctx context.Context, c *config.Config, o InitOptions, out io.Writer) e
 		return err
 	}
 	defer k.holders.Close()
-	_, err = k.delegate(promising(c))
-	if _, missing := os.Stat(c.Ledger.Path); missing != nil && c.Promises() && err == nil && !o.NewHistory {
-		return ErrLost.With("%s is missing, and %s%s holds a proxy key that may have promised", c.Ledger.Path, store.KeysPath, store.ProxyDir)
-	}
-	lc := LedgerConfig(c, clock, nil)
-	lc.NewKeys = o.NewKeys && (k.proxies == nil || k.proxies.Stored() == 0)
-	if err := makeLedger(lc, out); err != nil || !c.Promises() {
+	if err := makeLedger(c, k, o, clock, out); err != nil || !c.Promises() {
 		return err
 	}
-	return makeProxy(ctx, c, lc, k, func(s *signer.Signer) { road = s }, out)
+	return makeProxy(ctx, c, k, clock, func(s *signer.Signer) { road = s }, out)
 }
 
-func makeLedger(lc ledger.Config, out io.Writer) error {
-	err := ledger.Create(lc)
+// makeLedger makes the ledger, unless it is there, or a proxy that promises is
+// there whose ledger is lost.
+func makeLedger(c *config.Config, k keys, o InitOptions, clock *chain.Clock, out io.Writer) error {
+	name := ledgerName(c)
+	if _, err := k.delegate(promising(c)); err == nil && c.Promises() && !o.NewHistory {
+		l, err := openLedger(c, clock, nil)
+		switch {
+		case errors.Is(err, ledger.ErrMissing):
+			return ErrLost.With("%s is missing, and there is a proxy key that may have promised", name)
+		case err == nil:
+			err = l.Close()
+		}
+		if err != nil && !errors.Is(err, ledger.ErrLocked) && !errors.Is(err, ledger.ErrKeysLocked) {
+			return err
+		}
+	}
+	newKeys := o.NewKeys && (k.proxies == nil || k.proxies.Stored() == 0)
+	err := createLedger(c, clock, newKeys)
 	switch {
 	case errors.Is(err, ledger.ErrExists):
-		fmt.Fprintf(out, "The ledger %s is there already.\n", lc.Path)
+		fmt.Fprintf(out, "The ledger %s is there already.\n", name)
 	case err != nil:
 		return fmt.Errorf("make the ledger: %w", err)
 	default:
-		fmt.Fprintf(out, "Made the ledger %s. Never copy it back from a backup.\n", lc.Path)
-		if !lc.NewKeys {
+		fmt.Fprintf(out, "Made the ledger %s. Never copy it back from a backup.\n", name)
+		if !newKeys {
 			fmt.Fprintln(out, "It promises nothing for the slots of the next 64, unless the keys are stated to be new.")
 		}
 	}
@@ -87,7 +97,7 @@ func makeLedger(lc ledger.Config, out io.Writer) error {
 
 // makeProxy makes the key of the module that promises, unless it has one.
 // The road that vouches for it is handed to use.
-func makeProxy(ctx context.Context, c *config.Config, lc ledger.Config, k keys, use func(*signer.Signer), out io.Writer) error {
+func makeProxy(ctx context.Context, c *config.Config, k keys, clock *chain.Clock, use func(*signer.Signer), out io.Writer) error {
 	module := promising(c)
 	key, err := k.delegate(module)
 	switch {
@@ -97,13 +107,13 @@ func makeProxy(ctx context.Context, c *config.Config, lc ledger.Config, k keys, 
 	case !errors.Is(err, ErrNoProxy):
 		return err
 	}
-	book, err := ledger.Open(lc)
+	book, err := openLedger(c, clock, nil)
 	if err != nil {
-		return fmt.Errorf("open the ledger %s: %w", c.Ledger.Path, err)
+		return err
 	}
 	delegator := k.consensus[0]
 	use(&signer.Signer{
-		Ledger: book, Keys: k.holders, Message: signer.MessageOf(c.Chain()), Clock: lc.Clock,
+		Ledger: book, Keys: k.holders, Message: signer.MessageOf(c.Chain()), Clock: clock,
 		Policy: signer.Grants{{Module: module, Kind: ledger.KindProxy, Key: commitments.BLSKey(delegator)}},
 	})
 	p, err := k.proxies.Generate(ctx, module, delegator, keystore.SchemeBLS, time.Time{})

@@ -1,11 +1,9 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -177,23 +175,6 @@ func vouchBy(s func() *signer.Signer, clock *chain.Clock) vouching {
 		}
 		return sig, err
 	}
-}
-
-// LedgerConfig is how the configuration's ledger is opened: with a witness and a
-// lock beside the proxy keys. A nil log stays silent.
-func LedgerConfig(c *config.Config, clock *chain.Clock, log *slog.Logger) ledger.Config {
-	spec := c.Chain()
-	l := ledger.Config{
-		Path: c.Ledger.Path, Witness: c.Ledger.Witness, Network: spec.Name, GenesisForkVersion: spec.GenesisForkVersion, Clock: clock, Log: log,
-	}
-	store := c.Signer.Store()
-	if dir := cmp.Or(store.KeysPath, store.ProxyDir); dir != "" {
-		l.KeyLock = filepath.Join(dir, ".sidecar-lock")
-		if l.Witness == "" {
-			l.Witness = filepath.Join(dir, ".sidecar-witness")
-		}
-	}
-	return l
 }
 
 // promising is the id of the module that makes promises.

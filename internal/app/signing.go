@@ -45,9 +45,8 @@ func (p *policies) Allows(module string, kind ledger.Kind, key commitments.Key) 
 // signed must not start. What fails later closes it again.
 func newSigning(a *App) (s *signing, err error) {
 	s = &signing{clock: a.clock, log: a.log.With("part", "app").Warn}
-	s.ledger, err = ledger.Open(LedgerConfig(a.config, a.clock, a.log.With("part", "ledger")))
-	if err != nil {
-		return nil, fmt.Errorf("open the ledger %s: %w", a.config.Ledger.Path, err)
+	if s.ledger, err = openLedger(a.config, a.clock, a.log.With("part", "ledger")); err != nil {
+		return nil, err
 	}
 	defer func(opened *signing) { // s is nil by then
 		if err != nil {

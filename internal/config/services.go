@@ -110,9 +110,19 @@ type Ledger struct {
 	// was put back or copied is noticed. Keep it in another folder, and on another
 	// disk if there is one. Default: beside the proxy keys.
 	Witness string `toml:"witness"`
+	// PostgresDSNFile names a file, mode 0600, that holds the connection string of
+	// a PostgreSQL database. Several sidecars may share the ledger in it: one of
+	// them leads and signs, the others stand by. Optional; instead of Path.
+	PostgresDSNFile string `toml:"postgres_dsn_file"`
+	// Holder is the name the other sidecars see while this one leads. Default: the
+	// host's name.
+	Holder string `toml:"holder"`
+	// Lease is how long a leader that vanished keeps the others from signing.
+	// Default 10000 ms.
+	Lease time.Duration `toml:"lease_ms"`
 }
 
-func (l *Ledger) setDefaults() { l.Path = "ledger.db" }
+func (l *Ledger) setDefaults() { l.Path, l.Lease = "ledger.db", 10*time.Second }
 
 // Gateway is the Commitments API for searchers.
 type Gateway struct {

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"time"
+
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 )
 
@@ -81,13 +83,25 @@ func (t Table) keys() []string {
 	return t.n.keys
 }
 
+func (k *checker) ledger() {
+	l := &k.c.Ledger
+	k.require(l.Path != "", "ledger.path", "is empty")
+	k.require(l.Lease >= time.Second && l.Lease <= 5*time.Minute, "ledger.lease_ms", "is not within 1000 to 300000")
+	k.require(len(l.Holder) <= 40, "ledger.holder", "is longer than 40 bytes")
+	if l.PostgresDSNFile == "" {
+		return
+	}
+	k.require(!k.given("ledger.path"), "ledger.path", "is given together with postgres_dsn_file: a ledger is in one place")
+	k.require(l.Witness == "", "ledger.witness", "is of a ledger in a file; a database that was put back is not noticed")
+}
+
 func (k *checker) services() {
 	c := k.c
 	k.url(c.Beacon.URL, "beacon.url")
 	if c.Execution.URL != c.PBS.RPCURL || k.given("execution.url") {
 		k.url(c.Execution.URL, "execution.url")
 	}
-	k.require(c.Ledger.Path != "", "ledger.path", "is empty")
+	k.ledger()
 	k.require(c.Audit.AfterSlots >= 1 && c.Audit.AfterSlots <= 8192, "audit.after_slots", "is not within 1 to 8192")
 	k.require(c.Logs.File.MaxFiles >= 0, "logs.file.max_files", "is negative")
 	if c.Logs.File.Enabled {
