@@ -98,7 +98,7 @@ type Config struct {
 	MinBid              uint256.Int // wei; a bid of exactly MinBid is accepted
 	MaxBid              uint256.Int // wei; a sanity cap, 0 means 10,000 ETH
 	SkipSignature       bool        // neither relay key nor signature is checked [skip_sigverify]
-	RequireFeeRecipient bool        // refuse a bid whose header pays another address than the registration
+	RequireFeeRecipient bool        // refuse a bid whose header pays another address than the registration [fee_recipient_strict]
 
 	RelayCheck      bool          // status asks the relays
 	RegisterTimeout time.Duration // for one relay, retries included. Default 3 s

@@ -117,7 +117,8 @@ func (a *App) builderConfig() builderapi.Config {
 		Spec: a.spec, Clock: a.clock, Sets: a.relays, Log: a.log.With("part", "builder"),
 		Metrics:      builderapi.NewMetrics(a.metrics),
 		AnswerWithin: p.AnswerWithin, MinBid: p.MinBid, MaxBid: p.MaxValue, SkipSignature: p.SkipSigverify,
-		RelayCheck: p.RelayCheck, RegisterTimeout: p.TimeoutRegisterValidator, RegisterTries: p.RegisterRetryLimit,
+		RequireFeeRecipient: p.FeeRecipientStrict,
+		RelayCheck:          p.RelayCheck, RegisterTimeout: p.TimeoutRegisterValidator, RegisterTries: p.RegisterRetryLimit,
 		RegisterBatch: int(p.RegistrationBatch), SubmitTimeout: p.TimeoutGetPayload,
 		Penalty: builderapi.Penalty{Misses: p.Penalty.Misses, Slots: uint64(p.Penalty.Slots)}, // #nosec G115 -- validated
 	}
