@@ -212,5 +212,13 @@ func (g *Gateway) module(t uint64) (modules.Module, modules.Info, error) {
 // cutoff is when the page of a slot closes.
 func (g *Gateway) cutoff(slot phase0.Slot) time.Time { return g.Clock.Start(slot).Add(-g.Lead) }
 
+// settled is when the page of a slot has changed for the last time. What is not
+// on disk by then is not signed any more: a header may be served for the slot
+// from a page that does not show it. The other half of the lead is left for
+// clocks that differ.
+func (g *Gateway) settled(slot phase0.Slot) time.Time {
+	return g.Clock.Start(slot).Add(-g.Lead / 2)
+}
+
 // closed says whether the page of a slot has reached its cut-off.
 func (g *Gateway) closed(slot phase0.Slot) bool { return g.Clock.Into(slot) >= -g.Lead }
