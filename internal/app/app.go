@@ -69,9 +69,7 @@ type servers struct {
 // New builds everything a configuration asks for and dials nothing. What it
 // opens (the ledger) Close releases, and so does the end of Run.
 func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
-	a := &App{config: c, version: version, spec: c.Chain(), log: log}
-	a.clock = chain.NewClock(a.spec, nil)
-	a.metrics = telemetry.NewRegistry(version, "", a.spec.Name)
+	a := bare(c, version, log)
 	var err error
 	if a.relays, err = newRelaySets(a); err != nil {
 		return nil, err
@@ -97,6 +95,14 @@ func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
 		return nil, err
 	}
 	return a, nil
+}
+
+// bare is an App that has opened nothing yet.
+func bare(c *config.Config, version string, log *slog.Logger) *App {
+	a := &App{config: c, version: version, spec: c.Chain(), log: log}
+	a.clock = chain.NewClock(a.spec, nil)
+	a.metrics = telemetry.NewRegistry(version, "", a.spec.Name)
+	return a
 }
 
 // Close releases what New opened, for an App that never ran.

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"time"
 
@@ -64,9 +63,8 @@ func (s schedule) Pubkey(index phase0.ValidatorIndex) (phase0.BLSPubKey, bool) {
 // must not start. What fails later closes it again.
 func newPromises(a *App) (p *promises, err error) {
 	p = &promises{log: a.log.With("part", "app").Warn}
-	p.ledger, err = ledger.Open(a.config.Ledger.Path, a.spec.Name, a.spec.GenesisForkVersion)
-	if err != nil {
-		return nil, fmt.Errorf("open the ledger %s: %w", a.config.Ledger.Path, err)
+	if p.ledger, err = openLedger(a.config, a.spec); err != nil {
+		return nil, err
 	}
 	defer func(opened *promises) { // p is nil by then
 		if err != nil {
@@ -212,18 +210,6 @@ func (p *promises) served(id commitments.PageID, hash phase0.Hash32, relay strin
 	if err := p.signer.Note(ctx, id, note); err != nil {
 		p.log("The served header is not in the ledger", "reason", fault.Code(err))
 	}
-}
-
-// check asks the nodes, and looks for a relay that can carry a promise.
-func (p *promises) check(ctx context.Context, a *App) (problems []error) {
-	if err := p.beacon.Check(ctx); err != nil {
-		problems = append(problems, fmt.Errorf("beacon node: %w", err))
-	}
-	problems = append(problems, checkChainID(ctx, p.execution, a.spec.ChainID)...)
-	if len(a.relays.constrained()) == 0 {
-		problems = append(problems, errors.New("no relay has constraints = true: no promise could be carried"))
-	}
-	return problems
 }
 
 // close ends what may be open. It may be called on a half-made value.
