@@ -57,9 +57,12 @@ type table struct {
 	checking int
 }
 
+// keepFresh is how many bids of one relay may wait to be verified.
+const keepFresh = 2
+
 // add puts a lot on the table. A relay's newer bid replaces its older one
-// (builder cancellation), but an older sound one is kept: should the newer turn
-// out bad, it has displaced nothing.
+// (builder cancellation), but older sound ones are kept, and one that is still to
+// be verified: should the newer turn out bad, it has displaced nothing.
 func (t *table) add(l *lot) {
 	mine := make([]*lot, 0, len(t.lots[l.order])+1)
 	at := -1
@@ -68,12 +71,21 @@ func (t *table) add(l *lot) {
 			at = len(mine)
 			mine = append(mine, l)
 		}
-		if old.state == sound || old.state == checking || at >= 0 {
+		if old.state != refused {
 			mine = append(mine, old)
 		}
 	}
 	if at < 0 {
 		mine = append(mine, l)
+	}
+	waiting := 0
+	for i := len(mine) - 1; i >= 0; i-- {
+		if mine[i].state != fresh {
+			continue
+		}
+		if waiting++; waiting > keepFresh {
+			mine = slices.Delete(mine, i, i+1)
+		}
 	}
 	t.lots[l.order] = mine
 }
@@ -302,8 +314,11 @@ func (a *sale) check(ctx context.Context, win *lot) {
 		return
 	}
 	for _, mine := range a.table.lots {
-		if n := len(mine); n > 0 {
-			a.verify(ctx, mine[n-1], cap(a.verified))
+		for i := len(mine) - 1; i >= 0; i-- {
+			if mine[i].state != refused {
+				a.verify(ctx, mine[i], cap(a.verified))
+				break
+			}
 		}
 	}
 }

@@ -95,11 +95,15 @@ type Config struct {
 	AnswerWithin time.Duration
 	// VerifyTimeout bounds what modules may take for one bid. Default 100 ms.
 	VerifyTimeout time.Duration
+	// PageSettles is how long before its slot a page changes for the last time: a
+	// header asked for earlier is 204, for the page may get a promise that the
+	// header would break. With Pages only; 0: at the start of the slot.
+	PageSettles time.Duration
 
 	MinBid              uint256.Int // wei; a bid of exactly MinBid is accepted
 	MaxBid              uint256.Int // wei; a sanity cap, 0 means 10,000 ETH
 	SkipSignature       bool        // neither relay key nor signature is checked [skip_sigverify]
-	RequireFeeRecipient bool        // refuse a bid whose header pays another address than the registration
+	RequireFeeRecipient bool        // refuse a bid whose header pays another address than the registration [fee_recipient_strict]
 
 	RelayCheck      bool          // status asks the relays
 	RegisterTimeout time.Duration // for one relay, retries included. Default 3 s

@@ -53,6 +53,8 @@ func (s *Service) header(ctx context.Context, r httpd.Request) (httpd.Response, 
 		return s.noBid(log, "stopping")
 	case !q.fork.Served():
 		return s.noBid(log, "fork_not_served")
+	case s.Pages != nil && into < -s.PageSettles:
+		return s.noBid(log, "early")
 	case left <= 0:
 		log.Warn("Late in slot, no relay is asked", "late_ms", set.Late.Milliseconds())
 		return s.noBid(log, "late")

@@ -63,22 +63,22 @@ func Named(name string) (Spec, bool) {
 		Blobs: []BlobsAt{{n.epochs[Deneb], blobsDeneb}, {n.epochs[Electra], blobsElectra}, {n.bpo1, blobsBPO1}, {n.bpo2, blobsBPO2}},
 	}
 	for f := Phase0; f <= Fulu; f++ {
-		s.Forks = append(s.Forks, ForkAt{f, n.epochs[f]})
+		s.Forks = append(s.Forks, ForkAt{f, n.epochs[f], 0})
 	}
 	return s, true
 }
 
 // Custom returns a network from the numbers of an inline configuration. Slots
-// below fuluForkSlot are Electra, as in Commit-Boost; the slot is rounded down
-// to an epoch, so callers refuse one that is no multiple of 32. Such a chain has
-// no blob schedule: from Fulu on the highest public limit holds, because a bid
-// wrongly refused costs a block and the beacon node counts blobs itself.
+// below fuluForkSlot are Electra, as in Commit-Boost, wherever in an epoch it is.
+// Such a chain has no blob schedule: from the epoch of Fulu on the highest public
+// limit holds, because a bid wrongly refused costs a block and the beacon node
+// counts blobs itself.
 func Custom(genesisTime time.Time, slotDuration time.Duration, forkVersion phase0.Version, fuluForkSlot phase0.Slot, chainID uint64) Spec {
 	fulu := phase0.Epoch(uint64(fuluForkSlot) / mainnetEpoch)
 	s := Spec{
 		Name: customNetwork, ChainID: chainID, GenesisTime: genesisTime, GenesisForkVersion: forkVersion,
 		SlotDuration: slotDuration, SlotsPerEpoch: mainnetEpoch,
-		Forks: []ForkAt{{Electra, 0}, {Fulu, fulu}},
+		Forks: []ForkAt{{Electra, 0, 0}, {Fulu, fulu, uint64(fuluForkSlot) % mainnetEpoch}},
 		Blobs: []BlobsAt{{0, blobsElectra}, {fulu, blobsBPO2}},
 	}
 	if fulu == 0 {
@@ -107,6 +107,7 @@ func (s Spec) Validate() error {
 		if i == 0 {
 			continue
 		}
+		check(f.Within < s.SlotsPerEpoch, "fork %s begins %d slots into an epoch of %d", f.Fork, f.Within, s.SlotsPerEpoch)
 		p := s.Forks[i-1]
 		check(p.Fork < f.Fork && p.Epoch <= f.Epoch, "fork %s at epoch %d follows %s at epoch %d", f.Fork, f.Epoch, p.Fork, p.Epoch)
 	}

@@ -109,6 +109,12 @@ func TestCustom(t *testing.T) {
 	if got := [2]int{s.MaxBlobs(95), s.MaxBlobs(96)}; got != [2]int{9, 21} {
 		t.Errorf("blobs: got %v", got)
 	}
+	s = Custom(time.Unix(1, 0), time.Second, phase0.Version{}, 100, 1) // Commit-Boost's own expectation
+	for slot, want := range map[phase0.Slot]Fork{0: Electra, 96: Electra, 99: Electra, 100: Fulu, 101: Fulu, 128: Fulu} {
+		if got := s.Fork(slot); got != want {
+			t.Errorf("Fulu from slot 100: slot %d: got %s, want %s", slot, got, want)
+		}
+	}
 	s = Custom(time.Unix(1, 0), time.Second, phase0.Version{}, 0, 1)
 	if err := s.Validate(); err != nil || s.Fork(0) != Fulu || s.MaxBlobs(0) != 21 {
 		t.Errorf("Fulu from genesis: %v, %s, %d", err, s.Fork(0), s.MaxBlobs(0))
@@ -127,9 +133,9 @@ func TestSpec_Validate(t *testing.T) {
 		"no genesis":             {func(s *Spec) { s.GenesisTime = time.Time{} }, "genesis"},
 		"no chain id":            {func(s *Spec) { s.ChainID = 0 }, "chain id"},
 		"no forks":               {func(s *Spec) { s.Forks = nil }, "no forks"},
-		"unknown fork":           {func(s *Spec) { s.Forks = []ForkAt{{UnknownFork, 0}} }, "unknown"},
-		"forks out of order":     {func(s *Spec) { s.Forks = []ForkAt{{Fulu, 0}, {Electra, 1}} }, "follows"},
-		"epochs out of order":    {func(s *Spec) { s.Forks = []ForkAt{{Electra, 2}, {Fulu, 1}} }, "follows"},
+		"unknown fork":           {func(s *Spec) { s.Forks = []ForkAt{{UnknownFork, 0, 0}} }, "unknown"},
+		"forks out of order":     {func(s *Spec) { s.Forks = []ForkAt{{Fulu, 0, 0}, {Electra, 1, 0}} }, "follows"},
+		"epochs out of order":    {func(s *Spec) { s.Forks = []ForkAt{{Electra, 2, 0}, {Fulu, 1, 0}} }, "follows"},
 		"blobs out of order":     {func(s *Spec) { s.Blobs = []BlobsAt{{2, 1}, {2, 3}} }, "blob schedule"},
 		"negative blobs":         {func(s *Spec) { s.Blobs = []BlobsAt{{2, -1}} }, "blob limit"},
 		"no name":                {func(s *Spec) { s.Name = "" }, "name"},

@@ -21,10 +21,12 @@ type Spec struct {
 	Blobs              []BlobsAt // ascending by epoch [EIP-7892]
 }
 
-// ForkAt says from which epoch a fork is active.
+// ForkAt says from which epoch a fork is active. Within is how many slots into
+// that epoch: 0 but for a custom chain, whose fork may be given by any slot.
 type ForkAt struct {
-	Fork  Fork
-	Epoch phase0.Epoch
+	Fork   Fork
+	Epoch  phase0.Epoch
+	Within uint64
 }
 
 // BlobsAt is a line of the blob schedule: from Epoch on a block holds at most Max blobs.
@@ -46,9 +48,9 @@ func (s Spec) Epoch(slot phase0.Slot) phase0.Epoch {
 
 // Fork returns the fork of a slot. It never looks at a message.
 func (s Spec) Fork(slot phase0.Slot) Fork {
-	at, epoch := UnknownFork, s.Epoch(slot)
+	at, epoch, within := UnknownFork, s.Epoch(slot), uint64(slot)%s.SlotsPerEpoch
 	for _, f := range s.Forks {
-		if f.Epoch <= epoch {
+		if f.Epoch < epoch || f.Epoch == epoch && f.Within <= within {
 			at = f.Fork
 		}
 	}

@@ -153,7 +153,7 @@ func (c constants) version(key string) (v phase0.Version, err error) {
 // forks reads *_FORK_EPOCH. Forks that are not scheduled are left out, and so
 // are experimental ones without a name here.
 func (c constants) forks() ([]ForkAt, error) {
-	forks := []ForkAt{{Phase0, 0}}
+	forks := []ForkAt{{Phase0, 0, 0}}
 	named := 0
 	for f := Altair; int(f) < len(forkNames); f++ {
 		key := strings.ToUpper(f.String()) + "_FORK_EPOCH"
@@ -168,11 +168,11 @@ func (c constants) forks() ([]ForkAt, error) {
 			named++
 		}
 		if phase0.Epoch(epoch) != unscheduled {
-			forks = append(forks, ForkAt{f, phase0.Epoch(epoch)})
+			forks = append(forks, ForkAt{Fork: f, Epoch: phase0.Epoch(epoch)})
 		}
 	}
 	if _, ok := c.scalar["FULU_FORK_EPOCH"]; ok && named == 0 {
-		forks[0] = ForkAt{Electra, 0}
+		forks[0] = ForkAt{Electra, 0, 0}
 	}
 	return forks, nil
 }

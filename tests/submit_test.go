@@ -164,6 +164,7 @@ func TestSubmit(t *testing.T) {
 	t.Run("S-10 block sent twice", s.twice)
 	t.Run("S-11 two blocks of a slot", s.equivocation)
 	t.Run("S-12 other slots", s.otherSlots)
+	t.Run("S-13 before its slot", s.early)
 	t.Run("S-16 sizes", s.sizes)
 	t.Run("S-17 unknown field", s.unknownField)
 	t.Run("S-19 unknown block", s.unknownHeader)

@@ -130,12 +130,7 @@ func check(ctx context.Context, file string) error {
 	}
 	quiet := logOptions(c)
 	quiet.Out = io.Discard
-	a, err := app.New(c, version, telemetry.NewLogger(quiet))
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	if err := a.Check(ctx); err != nil {
+	if err := app.Check(ctx, c, version, telemetry.NewLogger(quiet)); err != nil {
 		return err
 	}
 	return show(fmt.Sprintf("ok: chain %s, %d relays, %d muxes, promises %v\n", c.Chain().Name, len(c.Relays), len(c.Muxes), c.Promises()))

@@ -54,7 +54,12 @@ func (g *Gateway) commit(ctx context.Context, r commitments.Request) (commitment
 		return commitments.SignedCommitment{}, ErrNoPath
 	}
 	// 4. Draft, journal, sign.
-	s, err := g.promise(ctx, id, m, info, r, hash)
+	inTime, cancel := g.until(ctx, g.settled(id.Slot))
+	defer cancel()
+	s, err := g.promise(inTime, id, m, info, r, hash)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return s, ErrTooLate.With("slot %d: the promise was not on disk in time", id.Slot)
+	}
 	if errors.Is(err, ledger.ErrSlashable) { // the same request was promised meanwhile, for another slot
 		if p, id, ok := g.Views.Find(hash); ok {
 			return g.reply(ctx, id, p)
@@ -144,10 +149,14 @@ func (g *Gateway) promise(ctx context.Context, id commitments.PageID, m modules.
 }
 
 // reply gives the answer that a promise already has. After a crash between
-// entry and ink it has none: the identical entry is signed again.
+// entry and ink it has none: the identical entry is signed again, unless its
+// page has settled. Faults: ErrTooLate, the signer's.
 func (g *Gateway) reply(ctx context.Context, id commitments.PageID, p commitments.Promise) (commitments.SignedCommitment, error) {
 	if len(p.Signature) > 0 {
 		return p.SignedCommitment, nil
+	}
+	if g.Clock.Until(g.settled(id.Slot)) <= 0 {
+		return commitments.SignedCommitment{}, ErrTooLate.With("slot %d: the promise was never signed", id.Slot)
 	}
 	_, info, err := g.module(p.Commitment.Type)
 	if err != nil {

@@ -212,5 +212,12 @@ func (g *Gateway) module(t uint64) (modules.Module, modules.Info, error) {
 // cutoff is when the page of a slot closes.
 func (g *Gateway) cutoff(slot phase0.Slot) time.Time { return g.Clock.Start(slot).Add(-g.Lead) }
 
+// Settles is how long before its slot a page has changed for the last time: half
+// the lead. What is not on disk by then is not signed any more, for a header may
+// be served for the slot from then on, from a page that does not show it.
+func (g *Gateway) Settles() time.Duration { return g.Lead / 2 }
+
+func (g *Gateway) settled(slot phase0.Slot) time.Time { return g.Clock.Start(slot).Add(-g.Settles()) }
+
 // closed says whether the page of a slot has reached its cut-off.
 func (g *Gateway) closed(slot phase0.Slot) bool { return g.Clock.Into(slot) >= -g.Lead }

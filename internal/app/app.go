@@ -74,9 +74,7 @@ type servers struct {
 // New builds everything a configuration asks for and dials nothing. What it
 // opens (the ledger) Close releases, and so does the end of Run.
 func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
-	a := &App{config: c, version: version, spec: c.Chain(), log: log}
-	a.clock = chain.NewClock(a.spec, nil)
-	a.metrics = telemetry.NewRegistry(version, "", a.spec.Name)
+	a := bare(c, version, log)
 	var err error
 	if a.relays, err = newRelaySets(a); err != nil {
 		return nil, err
@@ -110,6 +108,14 @@ func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
 	return a, nil
 }
 
+// bare is an App that has opened nothing yet.
+func bare(c *config.Config, version string, log *slog.Logger) *App {
+	a := &App{config: c, version: version, spec: c.Chain(), log: log}
+	a.clock = chain.NewClock(a.spec, nil)
+	a.metrics = telemetry.NewRegistry(version, "", a.spec.Name)
+	return a
+}
+
 // Close releases what New opened, for an App that never ran.
 func (a *App) Close() {
 	if a.promises != nil {
@@ -131,7 +137,8 @@ func (a *App) builderConfig() builderapi.Config {
 		Spec: a.spec, Clock: a.clock, Sets: a.relays, Log: a.log.With("part", "builder"),
 		Metrics:      builderapi.NewMetrics(a.metrics),
 		AnswerWithin: p.AnswerWithin, MinBid: p.MinBid, MaxBid: p.MaxValue, SkipSignature: p.SkipSigverify,
-		RelayCheck: p.RelayCheck, RegisterTimeout: p.TimeoutRegisterValidator, RegisterTries: p.RegisterRetryLimit,
+		RequireFeeRecipient: p.FeeRecipientStrict,
+		RelayCheck:          p.RelayCheck, RegisterTimeout: p.TimeoutRegisterValidator, RegisterTries: p.RegisterRetryLimit,
 		RegisterBatch: int(p.RegistrationBatch), SubmitTimeout: p.TimeoutGetPayload,
 		Penalty: builderapi.Penalty{Misses: p.Penalty.Misses, Slots: uint64(p.Penalty.Slots)}, // #nosec G115 -- validated
 	}
@@ -140,7 +147,7 @@ func (a *App) builderConfig() builderapi.Config {
 	}
 	if a.promises != nil {
 		c.Pages, c.Modules = a.promises.ledger, a.promises.modules
-		c.Served = a.promises.served
+		c.Served, c.PageSettles = a.promises.served, a.promises.gateway.Settles()
 		c.Validators = a.promises.schedule
 	}
 	return c

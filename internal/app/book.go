@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -47,7 +48,10 @@ func openLedger(c *config.Config, clock *chain.Clock, log *slog.Logger) (l *ledg
 	} else {
 		l, err = ledger.Open(LedgerConfig(c, clock, log))
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ledger.ErrMissing):
+		return nil, fmt.Errorf("open the ledger: %w; sidecar init makes it, once", err)
+	case err != nil:
 		return nil, fmt.Errorf("open the ledger %s: %w", ledgerName(c), err)
 	}
 	return l, nil

@@ -4,36 +4,149 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
+	"sidecar/internal/config"
 	"sidecar/internal/execution"
 )
 
-// Check does all of a start but listening: it loads the muxes, asks the relays
-// and the nodes, and returns everything that is wrong at once.
-func (a *App) Check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	problems := a.relays.check(ctx)
-	if err := a.relays.table.Load(ctx); err != nil {
-		problems = append(problems, fmt.Errorf("muxes: %w", err))
+// checkTimeout bounds each part of a check by itself: one that hangs takes no
+// time from the others.
+const checkTimeout = 10 * time.Second
+
+// part is something to check: it returns what is wrong.
+type part func(ctx context.Context) []error
+
+// Check does all of a start but listening: it opens the ledger and the keys,
+// loads the muxes, asks the relays and the nodes, and returns everything that is
+// wrong at once. What a start would end with comes first.
+func Check(ctx context.Context, c *config.Config, version string, log *slog.Logger) error {
+	a, err := New(c, version, log)
+	if err == nil {
+		defer a.Close()
+		return errors.Join(together(ctx, a.parts())...)
 	}
-	if a.parent != nil {
-		problems = append(problems, checkChainID(ctx, a.parent, a.spec.ChainID)...)
-	}
-	if a.promises != nil {
-		problems = append(problems, a.promises.check(ctx, a)...)
+	problems := []error{err}
+	for _, p := range unopened(ctx, c, version, log) {
+		if !slices.ContainsFunc(problems, func(known error) bool { return known.Error() == p.Error() }) {
+			problems = append(problems, p)
+		}
 	}
 	return errors.Join(problems...)
 }
 
-func checkChainID(ctx context.Context, node *execution.Client, want uint64) []error {
-	id, err := node.ChainID(ctx)
-	switch {
-	case err != nil:
-		return []error{fmt.Errorf("execution node: %w", err)}
-	case id != want:
-		return []error{fmt.Errorf("execution node: chain id %d, the configuration says %d", id, want)}
+// parts are what can be asked of a sidecar that opened.
+func (a *App) parts() (parts []part) {
+	if a.relays != nil {
+		parts = append(parts, a.relays.check, a.relays.checkMuxes)
+	}
+	if a.parent != nil {
+		parts = append(parts, a.checkNode(a.parent))
+	}
+	if a.promises != nil {
+		parts = append(parts, a.promises.checkBeacon, a.checkNode(a.promises.execution), a.checkPaths)
+	}
+	return parts
+}
+
+// unopened checks each part of a sidecar that does not open by itself.
+func unopened(ctx context.Context, c *config.Config, version string, log *slog.Logger) (problems []error) {
+	note := func(err error) {
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	a := bare(c, version, log)
+	var err error
+	if a.relays, err = newRelaySets(a); err != nil {
+		note(err)
+		a.relays = nil
+	} else {
+		defer a.relays.close()
+	}
+	if c.PBS.ExtraValidation {
+		if a.parent, err = a.executionNode(c.PBS.RPCURL); err != nil {
+			note(err)
+		} else {
+			defer a.parent.Close()
+		}
+	}
+	if c.Promises() || c.SignerAPI() {
+		s := &signing{clock: a.clock, log: a.log.Warn}
+		defer s.close()
+		s.ledger, err = openLedger(c, a.clock, a.log)
+		note(err)
+		s.keys, err = openKeys(ctx, c, a.clock, nil, nil, a.log)
+		note(err)
+		if err == nil && c.Promises() {
+			_, err = s.keys.delegate(promising(c))
+			note(err)
+		}
+	}
+	if c.Promises() {
+		p := &promises{log: a.log.Warn}
+		defer p.close()
+		if err = p.dialNodes(a); err != nil {
+			note(err)
+		} else {
+			note(p.makeModules(a))
+			a.promises = p
+		}
+	}
+	return append(problems, together(ctx, a.parts())...)
+}
+
+// together checks all parts at once and returns what is wrong in their order.
+func together(ctx context.Context, parts []part) (problems []error) {
+	found := make([][]error, len(parts))
+	var wg sync.WaitGroup
+	for i, p := range parts {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+			defer cancel()
+			found[i] = p(ctx)
+		})
+	}
+	wg.Wait()
+	return slices.Concat(found...)
+}
+
+// checkMuxes loads the muxes.
+func (r *relaySets) checkMuxes(ctx context.Context) []error {
+	if err := r.table.Load(ctx); err != nil {
+		return []error{fmt.Errorf("muxes: %w", err)}
+	}
+	return nil
+}
+
+// checkNode asks an execution node which chain it is on.
+func (a *App) checkNode(node *execution.Client) part {
+	return func(ctx context.Context) []error {
+		id, err := node.ChainID(ctx)
+		switch {
+		case err != nil:
+			return []error{fmt.Errorf("execution node: %w", err)}
+		case id != a.spec.ChainID:
+			return []error{fmt.Errorf("execution node: chain id %d, the configuration says %d", id, a.spec.ChainID)}
+		}
+		return nil
+	}
+}
+
+func (p *promises) checkBeacon(ctx context.Context) []error {
+	if err := p.beacon.Check(ctx); err != nil {
+		return []error{fmt.Errorf("beacon node: %w", err)}
+	}
+	return nil
+}
+
+// checkPaths looks for a relay that can carry a promise.
+func (a *App) checkPaths(context.Context) []error {
+	if a.relays != nil && len(a.relays.constrained()) == 0 {
+		return []error{errors.New("no relay has constraints = true: no promise could be carried")}
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"time"
 
@@ -204,18 +203,6 @@ func (p *promises) served(id commitments.PageID, hash phase0.Hash32, relay strin
 	if err := p.signer.Note(ctx, id, note); err != nil {
 		p.log("The served header is not in the ledger", "reason", fault.Code(err))
 	}
-}
-
-// check asks the nodes, and looks for a relay that can carry a promise.
-func (p *promises) check(ctx context.Context, a *App) (problems []error) {
-	if err := p.beacon.Check(ctx); err != nil {
-		problems = append(problems, fmt.Errorf("beacon node: %w", err))
-	}
-	problems = append(problems, checkChainID(ctx, p.execution, a.spec.ChainID)...)
-	if len(a.relays.constrained()) == 0 {
-		problems = append(problems, errors.New("no relay has constraints = true: no promise could be carried"))
-	}
-	return problems
 }
 
 // close ends what may be open. It may be called on a half-made value.

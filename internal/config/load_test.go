@@ -103,6 +103,13 @@ func TestLoad_CommitBoostChains(t *testing.T) {
 	if s := c.Chain(); s.Name != "custom" || s.ChainID != 560048 || s.Fork(1622015) != chain.Electra || s.Fork(1622016) != chain.Fulu {
 		t.Errorf("inline: got %+v", s)
 	}
+	odd, err := Parse("f", []byte("chain = { genesis_time_secs = 1, slot_time_secs = 12, genesis_fork_version = \"0x00000000\", fulu_fork_slot = 100, chain_id = 1 }\n"+
+		"[[relays]]\nurl = \""+c.Relays[0].URL+"\"\n"), nil)
+	if err != nil {
+		t.Errorf("Fulu amid an epoch: %v", err)
+	} else if s := odd.Chain(); s.Fork(99) != chain.Electra || s.Fork(100) != chain.Fulu || s.Fork(101) != chain.Fulu {
+		t.Errorf("Fulu from slot 100: got %+v", s.Forks)
+	}
 	if !*c.Relays[0].AllowPrivate {
 		t.Error("a relay in a container network must resolve to a private address")
 	}

@@ -49,6 +49,10 @@ type PBS struct {
 	// SkipSigverify takes bids without checking the relay's key and signature.
 	// Default false; true lets whoever answers in a relay's place win the block.
 	SkipSigverify bool `toml:"skip_sigverify"`
+	// FeeRecipientStrict refuses bids whose header pays another address than the
+	// validator registered. Default false: builders often name themselves and pay
+	// in their last transaction, and such bids are counted only.
+	FeeRecipientStrict bool `toml:"fee_recipient_strict"`
 	// ExtraValidation compares bids with the parent block, read from RPCURL. Default false.
 	ExtraValidation bool `toml:"extra_validation_enabled"`
 	// RPCURL is an execution node, for extra validation and the Lido and Stader

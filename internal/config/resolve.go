@@ -130,7 +130,6 @@ func (k *checker) customChain(n *Network) {
 	}
 	k.require(k.given("chain.slot_time_secs") != k.given("chain.slot_time_ms"), "chain.slot_time_secs",
 		"one of slot_time_secs and slot_time_ms is needed")
-	k.require(n.FuluForkSlot%32 == 0, "chain.fulu_fork_slot", "is not a multiple of 32: forks begin with an epoch")
 	if len(k.errs) > before {
 		return
 	}

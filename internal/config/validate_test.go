@@ -98,7 +98,6 @@ var wrong = map[string]struct{ file, want string }{
 	"chain type":          {"chain = 3\n" + one, "f:1: chain: is an integer, want a table"},
 	"chain empty":         {"chain = {}\n" + one, "f:1: chain.genesis_time_secs: is missing"},
 	"chain custom":        {"chain = { genesis_time_secs = 1, slot_time_secs = 12, genesis_fork_version = \"0x00\", fulu_fork_slot = 0, chain_id = 1 }\n" + one, "f:1: chain.genesis_fork_version: is not 4 bytes"},
-	"chain fulu slot":     {"chain = { genesis_time_secs = 1, slot_time_secs = 12, genesis_fork_version = \"0x00000000\", fulu_fork_slot = 100, chain_id = 1 }\n" + one, "chain.fulu_fork_slot: is not a multiple of 32"},
 	"chain two slots":     {"chain = { genesis_time_secs = 1, slot_time_secs = 1, slot_time_ms = 2, genesis_fork_version = \"0x00000000\", fulu_fork_slot = 0, chain_id = 1 }\n" + one, "chain.slot_time_secs: one of"},
 	"chain slot zero":     {"chain = { genesis_time_secs = 1, slot_time_secs = 0, genesis_fork_version = \"0x00000000\", fulu_fork_slot = 0, chain_id = 1 }\n" + one, "chain: slot duration"},
 	"chain id":            {"chain = { genesis_time_secs = 1, slot_time_secs = 1, genesis_fork_version = \"0x00000000\", fulu_fork_slot = 0, chain_id = \"0xzz\" }\n" + one, "chain.chain_id: is not a chain id"},
