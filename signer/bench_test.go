@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -139,6 +140,9 @@ func TestRatio(t *testing.T) {
 	}
 	for _, kind := range []string{"bls", "ecdsa"} {
 		for _, clients := range clientCounts {
+			if only, err := strconv.Atoi(os.Getenv("SIGNER_RATIO")); err == nil && only != clients {
+				continue
+			}
 			var keys, signs, ratios []float64
 			for range 7 {
 				r := newBenchRoad(t, kind)

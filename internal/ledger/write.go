@@ -162,7 +162,7 @@ func (w *writing) append(r *request) error {
 	}
 	// What goes into memory is what a replay would read: nobody else's slices,
 	// and nothing that the disk format does not hold.
-	if _, _, e, r.err = decodeEntry(body); r.err != nil {
+	if e, r.err = asStored(e, body); r.err != nil {
 		r.err = ErrEntry.Wrap(r.err)
 		return nil
 	}
