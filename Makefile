@@ -1,10 +1,12 @@
 # Everything a developer or CI runs. Only Go and a C compiler are needed.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
+GOSEC       = github.com/securego/gosec/v2/cmd/gosec@v2.22.11
+KILLS      ?= 600
 PACKAGES    = ./...
 FUZZTIME   ?= 20s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build test race check lint fmt vet staticcheck structure bench bench-peer fuzz devnet clean
+.PHONY: all build test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-signer fuzz devnet clean
 
 all: build
 
@@ -19,7 +21,7 @@ race: ## the same under the race detector
 
 check: lint race structure ## what is green before every commit
 
-lint: fmt vet staticcheck
+lint: fmt vet staticcheck gosec
 
 fmt:
 	@out=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); test -z "$$out" || { echo "not gofmt-ed:"; echo "$$out"; exit 1; }
@@ -30,8 +32,18 @@ vet:
 staticcheck:
 	go run $(STATICCHECK) $(PACKAGES)
 
+gosec: ## every rule, integer conversions (G115) included, where signatures are made and kept
+	go run $(GOSEC) -quiet -tests=false ./signer/... ./internal/ledger/...
+
 structure: ## floors, owners and generated docs agree with the code
 	go test -count=1 -run 'TestStructure|TestDocs|TestProduction' ./tests
+
+crash: ## the ledger's process killed KILLS times, at every durable step and at random
+	LEDGER_KILLS=$(KILLS) go test -count=1 -v -timeout 60m -run 'TestCrash_Kill$$' ./internal/ledger
+
+bench-signer: ## what of the key operation's rate is left with the ledger, medians of interleaved rounds
+	SIGNER_RATIO=all go test -count=1 -v -timeout 20m -run 'TestRatio$$' ./signer
+	go test -run '^$$' -bench 'BenchmarkSign|BenchmarkKey' -benchmem ./signer
 
 bench: ## Go benchmarks, then this sidecar beside mev-boost in one run
 	go test -run '^$$' -bench . -benchmem ./internal/wire ./builderapi ./modules/inclusion ./commitments

@@ -3,6 +3,7 @@ module sidecar
 go 1.26
 
 require (
+	github.com/anishathalye/porcupine v1.1.0
 	github.com/attestantio/go-builder-client v0.7.2
 	github.com/attestantio/go-eth2-client v0.28.1
 	github.com/consensys/gnark-crypto v0.18.1

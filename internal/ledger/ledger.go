@@ -143,6 +143,10 @@ type Ledger struct {
 	done    chan struct{}
 	closed  error // of Close, before done is closed
 
+	// unsealed are entries of this process that await their signature: a seal need
+	// not read them back. Owned by the writer; of a ledger of our own only.
+	unsealed map[uint64]unsealed
+
 	next *book // owned by the writer: ahead of the disk by the batch under way
 	at   head  // owned by the writer: the end of what is known to be durable
 	torn bool  // owned by the writer: next may hold what book does not

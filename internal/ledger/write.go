@@ -67,6 +67,7 @@ func (l *Ledger) write(batch []*request) error {
 	}
 	l.meter().committed(started, end.Records-l.at.Records)
 	l.at = end
+	l.remember(batch)
 	l.publish(w.touched)
 	return nil
 }
@@ -161,7 +162,7 @@ func (w *writing) append(r *request) error {
 	}
 	// What goes into memory is what a replay would read: nobody else's slices,
 	// and nothing that the disk format does not hold.
-	if _, _, e, r.err = decodeEntry(body); r.err != nil {
+	if e, r.err = asStored(e, body); r.err != nil {
 		r.err = ErrEntry.Wrap(r.err)
 		return nil
 	}
@@ -171,7 +172,7 @@ func (w *writing) append(r *request) error {
 	w.next.set(withEntry(w.next.latest(r.id), seq, &e))
 	w.next.seq, w.next.records = seq, w.end().Records
 	w.touched[r.id] = true
-	r.result = Receipt{Seq: seq, Page: r.id, Entry: e}
+	r.result, r.fresh = Receipt{Seq: seq, Page: r.id, Entry: e}, spot{record: w.end().Records}
 	return nil
 }
 
@@ -212,12 +213,9 @@ func (w *writing) seal(r *request) error {
 		r.err = ErrEntry.With("signature of %d bytes", len(r.signature))
 		return nil
 	}
-	if at, err := w.spot(r.receipt.Seq); err != nil || at.record == 0 {
+	stored, at, err := w.awaiting(r.receipt.Seq)
+	if err != nil || at.record == 0 {
 		r.err = ErrEntry.With("no entry %d to seal", r.receipt.Seq)
-		return err
-	}
-	stored, at, err := w.receipt(r.receipt.Seq, w.end().Records+1)
-	if err != nil {
 		return err
 	}
 	e := &stored.Entry
@@ -233,6 +231,43 @@ func (w *writing) seal(r *request) error {
 		return w.putNewSeal(stored, at, bytes.Clone(r.signature))
 	}
 	return nil
+}
+
+// unsealed is an entry that has no signature yet, and where it stands.
+type unsealed struct {
+	receipt Receipt
+	at      spot
+}
+
+// maxUnsealed bounds what is remembered; beyond it, entries are read back.
+const maxUnsealed = 4096
+
+// awaiting is the entry that a signature is for, with a zero spot if there is none.
+func (w *writing) awaiting(seq uint64) (Receipt, spot, error) {
+	if u, ok := w.ledger.unsealed[seq]; ok {
+		delete(w.ledger.unsealed, seq)
+		return u.receipt, u.at, nil
+	}
+	if at, err := w.spot(seq); err != nil || at.record == 0 {
+		return Receipt{}, at, err
+	}
+	return w.receipt(seq, w.end().Records+1)
+}
+
+// remember keeps a durable batch's new entries until their signatures come. With
+// a shared ledger somebody else may bring them.
+func (l *Ledger) remember(batch []*request) {
+	if _, ok := l.engine.(shared); ok {
+		return
+	}
+	if l.unsealed == nil || len(l.unsealed) > maxUnsealed {
+		l.unsealed = map[uint64]unsealed{}
+	}
+	for _, r := range batch {
+		if r.err == nil && r.fresh.record != 0 && r.result.Entry.Kind.Signed() {
+			l.unsealed[r.result.Seq] = unsealed{r.result, r.fresh}
+		}
+	}
 }
 
 func (w *writing) putNewSeal(stored Receipt, at spot, signature []byte) error {

@@ -7,10 +7,12 @@ import (
 	"sidecar/commitments"
 )
 
-// Group commit: while there is concurrency a batch waits this long for more.
+// Group commit: while there is concurrency a batch waits for more, as long as
+// more keep coming.
 const (
-	groupWait = time.Millisecond
-	maxBatch  = 1024
+	groupWait  = time.Millisecond       // at most, in all
+	groupQuiet = 150 * time.Microsecond // without anybody new
+	maxBatch   = 1024
 )
 
 // request is one Append or one Seal on its way through the writer.
@@ -26,6 +28,7 @@ type request struct {
 	merged    *Merged
 
 	result Receipt
+	fresh  spot // where a new entry stands; zero if the answer stood before
 	err    error
 }
 
@@ -80,19 +83,24 @@ func (l *Ledger) run() {
 }
 
 // collect gathers who waits. A lone caller is served at once; with concurrency
-// the batch waits a moment for as many as came last time.
+// the batch waits for as many as came last time, unless nobody comes: those are
+// with their keys, or gone, and the disk is better used than kept waiting.
 func (l *Ledger) collect(first *request, last int) []*request {
 	batch := l.drain([]*request{first})
 	if len(batch) >= last {
 		return batch
 	}
-	timer := time.NewTimer(groupWait)
-	defer timer.Stop()
+	over, quiet := time.NewTimer(groupWait), time.NewTimer(groupQuiet)
+	defer over.Stop()
+	defer quiet.Stop()
 	for len(batch) < min(last, maxBatch) {
 		select {
 		case r := <-l.queue:
 			batch = append(batch, r)
-		case <-timer.C:
+			quiet.Reset(groupQuiet)
+		case <-quiet.C:
+			return l.drain(batch)
+		case <-over.C:
 			return l.drain(batch)
 		case <-l.closing:
 			return l.drain(batch)
