@@ -110,7 +110,7 @@ func crypt(derived []byte, ivHex string, message []byte) error {
 	if err != nil {
 		return fmt.Errorf("set AES up: %w", err)
 	}
-	cipher.NewCTR(block, iv).XORKeyStream(message, message) // #nosec G407 -- iv is random, see above
+	cipher.NewCTR(block, iv).XORKeyStream(message, message) // #nosec G407 -- iv is the file's, random when it was made
 	return nil
 }
 
