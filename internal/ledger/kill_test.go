@@ -26,13 +26,20 @@ import (
 func TestMain(m *testing.M) {
 	if path := os.Getenv("LEDGER_VICTIM"); path != "" {
 		signal.Ignore(syscall.SIGXFSZ) // a file that may not grow is an error, not the end
-		if err := victim(path, os.Getenv("LEDGER_ROUND"), os.Getenv("LEDGER_KILL")); err != nil {
+		round := os.Getenv("LEDGER_ROUND")
+		play := func() error { return victim(path, round, os.Getenv("LEDGER_KILL")) }
+		if os.Getenv("LEDGER_ENGINE") == "postgres" {
+			play = func() error { return pgVictim(path, round) }
+		}
+		if err := play(); err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	stopSharedServer()
+	os.Exit(code)
 }
 
 // watched is a ledger with a witness and a lock of its keys.
