@@ -26,13 +26,21 @@ import (
 func TestMain(m *testing.M) {
 	if path := os.Getenv("LEDGER_VICTIM"); path != "" {
 		signal.Ignore(syscall.SIGXFSZ) // a file that may not grow is an error, not the end
-		if err := victim(path, os.Getenv("LEDGER_ROUND"), os.Getenv("LEDGER_KILL")); err != nil {
+		var err error
+		if os.Getenv("LEDGER_ENGINE") == "postgres" {
+			err = pgVictim(path, os.Getenv("LEDGER_ROUND"))
+		} else {
+			err = victim(path, os.Getenv("LEDGER_ROUND"), os.Getenv("LEDGER_KILL"))
+		}
+		if err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	stopSharedServer()
+	os.Exit(code)
 }
 
 // watched is a ledger with a witness and a lock of its keys.
