@@ -26,12 +26,13 @@ import (
 func TestMain(m *testing.M) {
 	if path := os.Getenv("LEDGER_VICTIM"); path != "" {
 		signal.Ignore(syscall.SIGXFSZ) // a file that may not grow is an error, not the end
-		round := os.Getenv("LEDGER_ROUND")
-		play := func() error { return victim(path, round, os.Getenv("LEDGER_KILL")) }
+		var err error
 		if os.Getenv("LEDGER_ENGINE") == "postgres" {
-			play = func() error { return pgVictim(path, round) }
+			err = pgVictim(path, os.Getenv("LEDGER_ROUND"))
+		} else {
+			err = victim(path, os.Getenv("LEDGER_ROUND"), os.Getenv("LEDGER_KILL"))
 		}
-		if err := play(); err != nil {
+		if err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
