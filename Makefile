@@ -6,7 +6,7 @@ PACKAGES    = ./...
 FUZZTIME   ?= 20s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-signer fuzz devnet clean
+.PHONY: all build test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-signer fuzz e2e-dirk devnet clean
 
 all: build
 
@@ -56,6 +56,9 @@ fuzz: ## every fuzz target for FUZZTIME
 	@for pkg in $$(go list ./...); do \
 	  for f in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
 	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; done; done
+
+e2e-dirk: ## keys in real Dirk servers, built from their module: a minute on two cores
+	cd e2e/dirk && go vet . && go test -count=1 -timeout 5m .
 
 devnet: ## a whole chain in one process, and the main job on it
 	go run ./cmd/devnet
