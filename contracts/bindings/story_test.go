@@ -68,7 +68,7 @@ func guilty() story {
 	return story{
 		slot: storySlot, index: storyIndex, tx: transfer(), raw: func(b []byte) []byte { return b },
 		blockSlot: storySlot, blockIndex: storyIndex, baseFee: big.NewInt(7e9), gasLimit: 45_000_000,
-		pre: plain(5, 1e18), post: plain(5, 1e18), depth: 3, childNumber: 19_990,
+		pre: plain(5, 1e18), post: plain(5, 1e18+1), depth: 3, childNumber: 19_990,
 		delegation: func(*commitments.Delegation) {}, commitment: func(*commitments.Commitment) {},
 	}
 }
@@ -239,22 +239,26 @@ func prove(t testing.TB, key []byte, account types.StateAccount, depth int) (com
 		db.MustUpdate(key, b)
 	}
 	for level := range depth - 1 {
+		own := key[level/2] >> (4 * (1 - level%2)) & 15
 		for nibble := range byte(16) {
+			if nibble == own {
+				continue // the way to key
+			}
 			filler := crypto.Keccak256([]byte{byte(level), nibble})
 			copy(filler, key[:level/2])
-			high, low := key[level/2]>>4, nibble
 			if level%2 == 0 {
-				high, low = nibble, filler[level/2]&15
+				filler[level/2] = nibble<<4 | filler[level/2]&15
+			} else {
+				filler[level/2] = key[level/2]&0xf0 | nibble
 			}
-			filler[level/2] = high<<4 | low
 			put(filler, plain(uint64(nibble), 1e18+uint64(level)))
 		}
 	}
 	put(key, account)
 	root := db.Hash()
 	var n nodes
-	if err := db.Prove(key, &n); err != nil {
-		t.Fatal(err)
+	if err := db.Prove(key, &n); err != nil || len(n) != depth {
+		t.Fatalf("proof of %d nodes, want %d: %v", len(n), depth, err)
 	}
 	return root, n
 }

@@ -123,9 +123,9 @@ contract FaultVerifier {
     /// @param slasher The contract that would punish; the promise must name it.
     function absent(
         address slasher,
-        SignedDelegation calldata delegation,
-        SignedPromise calldata signedPromise,
-        AbsenceProof calldata proof
+        SignedDelegation memory delegation,
+        SignedPromise memory signedPromise,
+        AbsenceProof memory proof
     ) external view returns (Fault memory) {
         Promised memory p = _promised(slasher, delegation.delegation, signedPromise);
         _absence(p, proof);
@@ -137,9 +137,9 @@ contract FaultVerifier {
     /// @notice F2: two promises for one slot, sender and nonce, and two transactions. Reverts if not proven.
     function double(
         address slasher,
-        SignedDelegation calldata delegation,
-        SignedPromise calldata one,
-        SignedPromise calldata other
+        SignedDelegation memory delegation,
+        SignedPromise memory one,
+        SignedPromise memory other
     ) external view returns (Fault memory) {
         Promised memory p = _promised(slasher, delegation.delegation, one);
         Promised memory q = _promised(slasher, delegation.delegation, other);
@@ -154,13 +154,13 @@ contract FaultVerifier {
     }
 
     /// @notice The facts of F1 without its signatures, for registries that check those themselves.
-    function absence(bytes calldata payload, AbsenceProof calldata proof) external view returns (Promised memory p) {
+    function absence(bytes memory payload, AbsenceProof memory proof) external view returns (Promised memory p) {
         p = promised(payload);
         _absence(p, proof);
     }
 
     /// @notice What a payload promises; reverts if it could not be kept by anybody, or is out of range.
-    function promised(bytes calldata payload) public view returns (Promised memory p) {
+    function promised(bytes memory payload) public view returns (Promised memory p) {
         if (block.chainid != chainId) revert ChainSplit();
         p = PromiseReader.read(payload, chainId);
         if (p.slot < firstSlot || p.slot >= endSlot) revert SlotOutOfRange();
@@ -179,7 +179,7 @@ contract FaultVerifier {
     }
 
     /// What a signed promise says, if it is one for this slasher under this delegation.
-    function _promised(address slasher, Delegation calldata d, SignedPromise calldata s)
+    function _promised(address slasher, Delegation memory d, SignedPromise memory s)
         private
         view
         returns (Promised memory p)
@@ -191,27 +191,27 @@ contract FaultVerifier {
         if (d.slot != p.slot) revert DelegationSlot();
     }
 
-    function _delegated(SignedDelegation calldata s) private view {
+    function _delegated(SignedDelegation memory s) private view {
         if (s.signingId != signingId) revert OtherSigningId();
         bytes32 object = SigningRoot.ofDelegation(s.delegation);
         bytes32 root = SigningRoot.toSign(object, s.signingId, s.nonce, chainId, signingDomain);
         if (!Bls.verify(s.delegation.proposer, root, s.signature)) revert DelegationSignature();
     }
 
-    function _signed(Delegation calldata d, SignedPromise calldata s) private view {
+    function _signed(Delegation memory d, SignedPromise memory s) private view {
         bytes32 object = SigningRoot.ofGroup(SigningRoot.ofCommitment(s.commitment), s.branch);
         bytes32 root = SigningRoot.toSign(object, s.signingId, s.nonce, chainId, signingDomain);
         if (!Bls.verify(d.delegate, root, s.signature)) revert PromiseSignature();
     }
 
     /// One id per fault: who, which slot, which sender and nonce.
-    function _fault(uint256 kind, Delegation calldata d, Promised memory p) private pure returns (Fault memory) {
+    function _fault(uint256 kind, Delegation memory d, Promised memory p) private pure returns (Fault memory) {
         bytes32 validator = keccak256(abi.encode(d.proposer));
         return Fault(keccak256(abi.encode(kind, validator, p.slot, p.sender, p.nonce)), validator, p.slot);
     }
 
     /// The promised transaction could have been in the block, at every position, and was not.
-    function _absence(Promised memory p, AbsenceProof calldata proof) private view {
+    function _absence(Promised memory p, AbsenceProof memory proof) private view {
         // 1. Three headers in a row, the last of them in the chain's history. A header is read only
         //    once its hash is known to be right.
         if (Blockhash.blockHash(proof.childNumber) != keccak256(proof.childHeader)) revert ChildUnknown();
@@ -238,7 +238,7 @@ contract FaultVerifier {
         if (RLP.decodeList(account)[0].readUint256() != p.nonce) revert NonceSpentInBlock();
     }
 
-    function _couldSend(Promised memory p, bytes32 stateRoot, bytes[] calldata proof) private pure {
+    function _couldSend(Promised memory p, bytes32 stateRoot, bytes[] memory proof) private pure {
         (bytes memory rlp, TrieProof.ProofError err) = stateRoot.tryTraverse(_key(p), proof);
         if (err != TrieProof.ProofError.NO_ERROR) revert PreStateProof();
         Memory.Slice[] memory account = RLP.decodeList(rlp); // nonce, balance, storage root, code hash

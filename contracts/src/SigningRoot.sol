@@ -28,7 +28,7 @@ library SigningRoot {
 
     /// @notice The root of a group: pairs are hashed smaller first, under a number of their own, so
     /// that no node of a tree is also the root of a commitment. An empty branch leaves `leaf`.
-    function ofGroup(bytes32 leaf, bytes32[] calldata branch) internal pure returns (bytes32 node) {
+    function ofGroup(bytes32 leaf, bytes32[] memory branch) internal pure returns (bytes32 node) {
         node = leaf;
         for (uint256 i = 0; i < branch.length; ++i) {
             (bytes32 a, bytes32 b) = node < branch[i] ? (node, branch[i]) : (branch[i], node);
