@@ -7,7 +7,7 @@ interface Vm {
     function warp(uint256 time) external;
     function roll(uint256 number) external;
     function chainId(uint256 id) external;
-    function assume(bool condition) external;
+    function assume(bool condition) external pure;
     function expectRevert(bytes4 selector) external;
     function setBlockhash(uint256 number, bytes32 hash) external;
     function readFile(string calldata path) external view returns (string memory);
