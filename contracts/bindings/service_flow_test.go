@@ -1,9 +1,11 @@
 package bindings
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
 )
 
 // TestService_flow: real keys, real proofs, the real verifier behind the
@@ -141,5 +143,19 @@ func TestService_nonces(t *testing.T) {
 		if _, why := s.do(stranger, "execute", id); why != want {
 			t.Errorf("case %d: got %q, want %q", i, why, want)
 		}
+	}
+}
+
+// TestService_birth: the set is created with the manager as its slasher.
+// createOperatorSets(address,(uint32,address[],address)[]) [EigenLayer v1.9]
+func TestService_birth(t *testing.T) {
+	s := newService(t, false)
+	word := func(b []byte) []byte { return common.LeftPadBytes(b, 32) }
+	input := bytes.Join([][]byte{
+		common.FromHex("3dff8e7d"), word(s.home[:]), word([]byte{64}), word([]byte{1}), word([]byte{32}),
+		word(nil), word([]byte{96}), word(s.home[:]), word([]byte{1}), word(strategy[:]),
+	}, nil)
+	if calls, last := s.asked(); calls != 2 || last != crypto.Keccak256Hash(input) {
+		t.Errorf("the core was asked %d times, last for %s", calls, last)
 	}
 }
