@@ -29,14 +29,18 @@ func TestGas(t *testing.T) {
 		rows = append(rows, row{fmt.Sprintf("F1 check, depth %d", c.depth), gas, c.ceiling})
 	}
 	s := newService(t, false)
-	rows = append(rows, row{"join with one key", s.join(1), 480_000})
-	rows = append(rows, row{"one more key", s.addKey(2), 400_000})
+	rows = append(rows, row{"join with one key", s.join(1), 300_000})
+	rows = append(rows, row{"one more key", s.addKey(2), 280_000})
 	id, gas := s.submitAbsent(guilty())
-	rows = append(rows, row{"submit F1, depth 3", gas, 860_000})
+	rows = append(rows, row{"submit F1, depth 3", gas, 760_000})
+	deep := nonce(9)
+	deep.depth = 6
+	_, gas = s.submitAbsent(deep)
+	rows = append(rows, row{"submit F1, depth 6", gas, 950_000})
 	_, double := s.submitDouble(guilty(), another())
-	rows = append(rows, row{"submit F2", double, 850_000})
+	rows = append(rows, row{"submit F2", double, 700_000})
 	s.pass(delay)
-	rows = append(rows, row{"execute, core not counted", s.execute(id), 150_000})
+	rows = append(rows, row{"execute, core not counted", s.execute(id), 80_000})
 	for _, r := range rows {
 		t.Logf("| %-26s | %9d | %9d |", r.step, r.gas, r.ceiling)
 		if r.gas > r.ceiling {

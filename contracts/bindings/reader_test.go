@@ -118,7 +118,11 @@ func TestReader(t *testing.T) {
 func FuzzReader(f *testing.F) {
 	f.Add(guilty().signedTx(f))
 	f.Add([]byte{2, 0xc0})
+	c := newCourt(f, false)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		newCourt(t, false).agree(b)
+		mine := c
+		m := *c.machine
+		mine.machine, m.t = &m, t
+		mine.agree(b)
 	})
 }

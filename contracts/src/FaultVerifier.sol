@@ -109,6 +109,7 @@ contract FaultVerifier {
 
     constructor(Config memory c) {
         if (c.slotMillis == 0 || c.firstSlot >= c.endSlot || c.signingDomain == 0) revert ConfigInvalid();
+        if (c.endSlot > type(uint40).max) revert ConfigInvalid(); // callers keep slots in 40 bits
         if (block.chainid == 0 || block.chainid > type(uint64).max) revert ConfigInvalid();
         chainId = uint64(block.chainid);
         genesisTime = c.genesisTime;

@@ -86,9 +86,9 @@ contract PreconfServiceManager is IAVSRegistrar {
         address operator;
         Kind kind;
         Status status;
-        uint64 slot;
-        /// Unix time from which it may be executed.
-        uint64 executableAt;
+        uint40 slot;
+        /// Unix time from which it may be executed. All fields share one word of storage.
+        uint40 executableAt;
     }
 
     event KeyRegistered(bytes32 indexed validator, address indexed operator, uint64 since);
@@ -258,8 +258,8 @@ contract PreconfServiceManager is IAVSRegistrar {
         Validator storage v = validators[fault.validator];
         if (fault.slot <= v.since || fault.slot >= _end(v)) revert KeyNotActive();
         if (cases[fault.id].status != Status.None) revert FaultKnown();
-        uint64 at = uint64(block.timestamp) + delay;
-        cases[fault.id] = Case(v.operator, kind, Status.Pending, fault.slot, at);
+        uint40 at = uint40(block.timestamp + delay);
+        cases[fault.id] = Case(v.operator, kind, Status.Pending, uint40(fault.slot), at);
         emit FaultSubmitted(fault.id, v.operator, kind, fault.slot, at, msg.sender);
         return fault.id;
     }
