@@ -14,6 +14,7 @@ import (
 
 	"sidecar/chain"
 	"sidecar/commitments"
+	"sidecar/slashing/evidence"
 )
 
 var update = flag.Bool("update", false, "write the fixtures forge's tests read")
@@ -75,8 +76,8 @@ func published1(t *testing.T, name, key, root, sig string) signature {
 	}
 }
 
-// evidence is a proof of either fault, and the chain it holds on.
-type evidence struct {
+// fixture is a proof of either fault, and the chain it holds on.
+type fixture struct {
 	Config                 hexutil.Bytes // abi.encode(FaultVerifier.Config)
 	Slasher                common.Address
 	ChainId, Number, Time  uint64
@@ -101,7 +102,7 @@ func TestFixtures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, "evidence.json", evidence{
+	write(t, "evidence.json", fixture{
 		Config: config, Slasher: manager, ChainId: testChainID, Number: s.number, Time: a.now,
 		ChildNumber: a.proof.ChildNumber, ChildHash: a.childHash,
 		Absent:       pack(t, v, "absent", manager, a.delegation, a.promise, a.proof),
@@ -109,6 +110,13 @@ func TestFixtures(t *testing.T) {
 		Registration: r, Operator: operator[:],
 	})
 	write(t, "signatures.json", published(t))
+	for name, f := range map[string]evidence.File{"absent.json": a.file, "double.json": double(t, guilty(), another())} {
+		text, err := evidence.Encode(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep(t, filepath.Join(source, "..", "slashing", "evidence", "testdata", name), text)
+	}
 }
 
 func write(t *testing.T, name string, v any) {
@@ -117,16 +125,20 @@ func write(t *testing.T, name string, v any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text = append(text, '\n')
-	path := filepath.Join(source, "test", "fixtures", name)
+	keep(t, filepath.Join(source, "test", "fixtures", name), append(text, '\n'))
+}
+
+// keep writes a file, or compares it with what is there.
+func keep(t *testing.T, path string, text []byte) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile(path, text, 0o644); err != nil {
+		if err := os.WriteFile(path, text, 0o644); err != nil { // #nosec G306 -- a fixture
 			t.Fatal(err)
 		}
 		return
 	}
 	old, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(old, text) {
-		t.Errorf("%s is not what these tests make (%v): run go test ./contracts/bindings -run TestFixtures -update", name, err)
+		t.Errorf("%s is not what these tests make (%v): run go test ./contracts/bindings -run TestFixtures -update", filepath.Base(path), err)
 	}
 }

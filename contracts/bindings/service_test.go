@@ -79,7 +79,11 @@ func (s *service) registration(k *bls.SecretKey, operator common.Address) Regist
 	s.t.Helper()
 	kind := common.LeftPadBytes([]byte("operator"), 32)
 	object := crypto.Keccak256Hash(kind, common.LeftPadBytes(s.home[:], 32), common.LeftPadBytes(operator[:], 32))
-	return Registration{Pubkey: g1(s.t, k.PublicKey()), Nonce: 1, Signature: sign(s.t, k, [32]byte(object), 1)}
+	signature, err := NewG2(signed(k, [32]byte(object), 1))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return Registration{Pubkey: g1(s.t, k.PublicKey()), Nonce: 1, Signature: signature}
 }
 
 // key is the story's validator for 1, another for any other number.

@@ -10,6 +10,7 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/rawdb"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
@@ -21,6 +22,7 @@ import (
 	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/internal/bls"
+	"sidecar/slashing/evidence"
 )
 
 // Keys published as test vectors. [Commit-Boost: tests/data/keystores, signer tests]
@@ -86,8 +88,9 @@ func plain(nonce uint64, balance uint64) types.StateAccount {
 	return types.StateAccount{Nonce: nonce, Balance: uint256.NewInt(balance), Root: types.EmptyRootHash, CodeHash: types.EmptyCodeHash[:]}
 }
 
-// told is a story as evidence.
+// told is a story as evidence: the file, and the calldata made from it.
 type told struct {
+	file       evidence.File
 	delegation SignedDelegation
 	promise    SignedPromise
 	proof      AbsenceProof
@@ -97,11 +100,28 @@ type told struct {
 
 func (s story) tell(t testing.TB) told {
 	t.Helper()
-	signed := s.signedTx(t)
-	proof, hash := s.chain(t)
-	return told{
-		delegation: s.delegate(t), promise: s.promise(t, signed), proof: proof, childHash: hash,
-		now: genesisTime + (s.blockSlot+20)*slotSeconds,
+	absence, hash := s.chain(t)
+	f := evidence.File{
+		Format: evidence.Format, Kind: evidence.Absent, Rules: rules(), Slasher: manager,
+		Delegation: s.delegate(t), Promises: []evidence.Promise{s.promise(t, s.signedTx(t))}, Absence: &absence,
+	}
+	e := told{file: f, childHash: hash, now: genesisTime + (s.blockSlot+20)*slotSeconds}
+	var err error
+	if e.delegation, err = newDelegation(f.Delegation); err != nil {
+		t.Fatal(err)
+	}
+	if e.promise, err = newPromise(f.Promises[0]); err != nil {
+		t.Fatal(err)
+	}
+	e.proof = newProof(absence)
+	return e
+}
+
+// rules are those of the court's verifier.
+func rules() evidence.Rules {
+	return evidence.Rules{
+		ChainID: testChainID, GenesisTime: genesisTime, SlotMillis: slotSeconds * 1000, FirstSlot: firstSlot, EndSlot: endSlot,
+		SigningDomain: common.Hash(domain()), SigningID: common.Hash(signingID),
 	}
 }
 
@@ -118,7 +138,7 @@ func (s story) signedTx(t testing.TB) []byte {
 	return s.raw(b)
 }
 
-func (s story) delegate(t testing.TB) SignedDelegation {
+func (s story) delegate(t testing.TB) commitments.SignedDelegation {
 	t.Helper()
 	validator, delegate := secret(t, validatorSecret), secret(t, delegateSecret)
 	d := commitments.Delegation{Proposer: validator.PublicKey(), Delegate: delegate.PublicKey(), Slot: phase0.Slot(s.slot), Metadata: []byte("m")}
@@ -128,16 +148,10 @@ func (s story) delegate(t testing.TB) SignedDelegation {
 		t.Fatal(err)
 	}
 	const nonce = 3
-	return SignedDelegation{
-		Delegation: Delegation{
-			Proposer: g1(t, d.Proposer), Delegate: g1(t, d.Delegate), Committer: common.Address(d.Committer),
-			Slot: uint64(d.Slot), Metadata: d.Metadata,
-		},
-		Nonce: nonce, SigningId: signingID, Signature: sign(t, validator, root, nonce),
-	}
+	return commitments.SignedDelegation{Message: d, Nonce: nonce, SigningID: signingID, Signature: signed(validator, root, nonce)}
 }
 
-func (s story) promise(t testing.TB, signedTx []byte) SignedPromise {
+func (s story) promise(t testing.TB, signedTx []byte) evidence.Promise {
 	t.Helper()
 	c := commitments.Commitment{
 		Type: TypeInclusion, Payload: payload(t, s.slot, s.index, signedTx),
@@ -149,15 +163,11 @@ func (s story) promise(t testing.TB, signedTx []byte) SignedPromise {
 		object = groupNode(object, phase0.Root(sibling))
 	}
 	const nonce = 4
-	p := SignedPromise{
-		Commitment: Commitment{CommitmentType: c.Type, Payload: c.Payload, RequestHash: c.RequestHash, Slasher: common.Address(c.Slasher)},
-		Nonce:      nonce, SigningId: signingID, Signature: sign(t, secret(t, delegateSecret), object, nonce),
-		Branch: [][32]byte{},
+	signature := signed(secret(t, delegateSecret), object, nonce)
+	return evidence.Promise{
+		SignedCommitment: commitments.SignedCommitment{Commitment: c, Nonce: nonce, SigningID: signingID, Signature: signature[:]},
+		Branch:           s.group,
 	}
-	for _, sibling := range s.group {
-		p.Branch = append(p.Branch, sibling)
-	}
-	return p
 }
 
 // payload is abi(uint64 slot, uint64 proposerIndex, bytes signedTx).
@@ -181,18 +191,19 @@ func groupNode(a, b phase0.Root) phase0.Root {
 }
 
 // chain makes the three blocks: real headers over real tries.
-func (s story) chain(t testing.TB) (AbsenceProof, common.Hash) {
+func (s story) chain(t testing.TB) (evidence.Absence, common.Hash) {
 	t.Helper()
 	key := crypto.Keccak256(crypto.PubkeyToAddress(senderKey(t).PublicKey).Bytes())
 	preRoot, pre := prove(t, key, s.pre, s.depth)
 	postRoot, post := prove(t, key, s.post, s.depth)
-	p := AbsenceProof{
-		ChildNumber: s.childNumber, BeaconParentRoot: [32]byte{1}, BeaconStateRoot: [32]byte{2}, BeaconBodyRoot: [32]byte{3},
-		PreState: pre, PostState: post,
+	p := evidence.Absence{
+		ChildNumber:   s.childNumber,
+		BeaconHeader:  evidence.BeaconHeader{ParentRoot: common.Hash{1}, StateRoot: common.Hash{2}, BodyRoot: common.Hash{3}},
+		AccountProofs: evidence.AccountProofs{Pre: pre, Post: post},
 	}
 	beacon := phase0.BeaconBlockHeader{
 		Slot: phase0.Slot(s.blockSlot), ProposerIndex: phase0.ValidatorIndex(s.blockIndex),
-		ParentRoot: p.BeaconParentRoot, StateRoot: p.BeaconStateRoot, BodyRoot: p.BeaconBodyRoot,
+		ParentRoot: phase0.Root{1}, StateRoot: phase0.Root{2}, BodyRoot: phase0.Root{3},
 	}
 	root, err := beacon.HashTreeRoot()
 	if err != nil {
@@ -214,21 +225,21 @@ func (s story) chain(t testing.TB) (AbsenceProof, common.Hash) {
 		hash = h.Hash()
 		return b
 	}
-	p.ParentHeader = header(s.childNumber-2, s.blockSlot-1, common.Hash{0xa}, preRoot, common.Hash{0xb})
-	p.TargetHeader = header(s.childNumber-1, s.blockSlot, hash, postRoot, common.Hash{0xc})
-	p.ChildHeader = header(s.childNumber, s.blockSlot+1, hash, common.Hash{0xd}, common.Hash(root))
+	p.Headers.Parent = header(s.childNumber-2, s.blockSlot-1, common.Hash{0xa}, preRoot, common.Hash{0xb})
+	p.Headers.Target = header(s.childNumber-1, s.blockSlot, hash, postRoot, common.Hash{0xc})
+	p.Headers.Child = header(s.childNumber, s.blockSlot+1, hash, common.Hash{0xd}, common.Hash(root))
 	return p, hash
 }
 
 // nodes collects a proof in the order of the walk.
-type nodes [][]byte
+type nodes []hexutil.Bytes
 
 func (n *nodes) Put(_, value []byte) error { *n = append(*n, value); return nil }
 func (n *nodes) Delete([]byte) error       { return nil }
 
 // prove returns the root and the account proof of a state trie in which the
 // way to key leads through depth-1 full branches.
-func prove(t testing.TB, key []byte, account types.StateAccount, depth int) (common.Hash, [][]byte) {
+func prove(t testing.TB, key []byte, account types.StateAccount, depth int) (common.Hash, []hexutil.Bytes) {
 	t.Helper()
 	db := trie.NewEmpty(triedb.NewDatabase(rawdb.NewMemoryDatabase(), nil))
 	put := func(key []byte, a types.StateAccount) {
@@ -263,14 +274,9 @@ func prove(t testing.TB, key []byte, account types.StateAccount, depth int) (com
 	return root, n
 }
 
-func sign(t testing.TB, k *bls.SecretKey, object phase0.Root, nonce uint64) G2 {
-	t.Helper()
-	sig := k.Sign(commitments.SigningRoot(domain(), testChainID, object, signingID, nonce))
-	p, err := NewG2(sig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+// signed is a key's signature over an object, as a module's.
+func signed(k *bls.SecretKey, object phase0.Root, nonce uint64) phase0.BLSSignature {
+	return k.Sign(commitments.SigningRoot(domain(), testChainID, object, signingID, nonce))
 }
 
 func domain() phase0.Domain {
