@@ -25,6 +25,8 @@ contract PreconfServiceManager is IAVSRegistrar {
     error KeyTaken();
     /// The key did not sign that it joins this operator here.
     error PossessionNotProven();
+    /// The proof of possession has been used: a key joins again with a higher nonce.
+    error PossessionReplayed();
     /// The key is not registered to the caller, or is retired already.
     error NotOperatorsKey();
     /// The validator was not registered in the slot: before, after, or never.
@@ -80,6 +82,8 @@ contract PreconfServiceManager is IAVSRegistrar {
         /// Slots with since < slot < until are answered for; until 0 is no end.
         uint64 since;
         uint64 until;
+        /// Of its last proof of possession.
+        uint64 nonce;
     }
 
     struct Case {
@@ -215,10 +219,13 @@ contract PreconfServiceManager is IAVSRegistrar {
         uint64 slot = verifier.currentSlot();
         for (uint256 i = 0; i < registrations.length; ++i) {
             bytes32 validator = keccak256(abi.encode(registrations[i].pubkey));
-            uint64 end = _end(validators[validator]);
+            Validator storage v = validators[validator];
+            uint64 end = _end(v);
             if (end > slot || slot - end <= 2 * WINDOW_SLOTS && end != 0) revert KeyTaken();
+            // A former operator cannot take the key again with what it was once given.
+            if (end != 0 && registrations[i].nonce <= v.nonce) revert PossessionReplayed();
             if (!verifier.registered(address(this), operator, registrations[i])) revert PossessionNotProven();
-            validators[validator] = Validator(operator, term, slot, 0);
+            validators[validator] = Validator(operator, term, slot, 0, registrations[i].nonce);
             emit KeyRegistered(validator, operator, slot);
         }
     }

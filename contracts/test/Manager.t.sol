@@ -3,7 +3,7 @@ pragma solidity 0.8.30;
 
 import {IAllocationManager} from "../src/Interfaces.sol";
 import {PreconfServiceManager as Manager} from "../src/PreconfServiceManager.sol";
-import {Fault} from "../src/Types.sol";
+import {Fault, Registration} from "../src/Types.sol";
 import {CoreDouble, VerifierDouble} from "./Doubles.sol";
 import {Fixture} from "./Fixture.sol";
 
@@ -118,8 +118,12 @@ contract ManagerTest is Fixture {
         vm.expectRevert(Manager.KeyTaken.selector);
         core.register(manager, STRANGER, keys(1));
         verifier.setSlot(until + 2 * 8191 + 1);
-        core.register(manager, STRANGER, keys(1));
-        (address operator,,,) = manager.validators(validator(1));
+        vm.expectRevert(Manager.PossessionReplayed.selector);
+        core.register(manager, OPERATOR, keys(1)); // with the proof of the first time
+        Registration[] memory again = list(1);
+        again[0].nonce = 1;
+        core.register(manager, STRANGER, abi.encode(again));
+        (address operator,,,,) = manager.validators(validator(1));
         require(operator == STRANGER, "operator");
         // The former operator's slots are nobody's now.
         find(1);
