@@ -1,4 +1,5 @@
-# Everything a developer or CI runs. Only Go and a C compiler are needed.
+# Everything a developer or CI runs. Only Go and a C compiler are needed, but for
+# the contracts: rebuilding them takes Node.
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOSEC       = github.com/securego/gosec/v2/cmd/gosec@v2.22.11
 KILLS      ?= 600
@@ -6,7 +7,8 @@ PACKAGES    = ./...
 FUZZTIME   ?= 20s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-signer fuzz e2e-dirk devnet clean
+.PHONY: all build test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-signer fuzz e2e-dirk \
+	devnet contracts contracts-test clean
 
 all: build
 
@@ -62,6 +64,13 @@ e2e-dirk: ## keys in real Dirk servers, built from their module: a minute on two
 
 devnet: ## a whole chain in one process, and the main job on it
 	go run ./cmd/devnet
+
+contracts: ## compiles contracts/src into contracts/bindings, with the compiler pinned in package-lock.json
+	cd contracts && npm ci --no-audit --no-fund && npm run --silent build
+
+contracts-test: contracts ## forge on the contracts, then Go on their committed code
+	cd contracts && npm test --silent
+	go test -count=1 ./contracts/...
 
 clean:
 	rm -rf bin

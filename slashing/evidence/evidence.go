@@ -1,0 +1,182 @@
+// Package evidence holds files that prove broken inclusion promises, and judges
+// them as the contracts do (contracts/src/FaultVerifier.sol).
+//
+// It promises the contract's verdict, by the contract's name, for every proof:
+// guilt only if every check holds, and else the first excuse. It reads no
+// clock, no chain and no disk; the one thing it cannot know, whether a block is
+// canonical, its caller brings.
+package evidence
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+
+	"sidecar/commitments"
+	"sidecar/fault"
+)
+
+// ErrMalformed is a file that is not evidence at all.
+var ErrMalformed = fault.Define("evidence_malformed", fault.Invalid, "The file is not evidence in the one form it can have.")
+
+// Format is the version of the file.
+const Format = "preconf-evidence/1"
+
+// MaxFile bounds a file, in bytes. Two account proofs of mainnet, three headers
+// and a transaction at the gas cap make about a quarter of it.
+const MaxFile = 1 << 20
+
+// Kind is which promise was broken, as the contract numbers them.
+type Kind string
+
+// The kinds.
+const (
+	Absent Kind = "absent" // F1: promised, valid, and not in the block
+	Double Kind = "double" // F2: two promises for one slot, sender and nonce
+)
+
+// Rules are what a FaultVerifier was created with. [contracts: FaultVerifier.Config]
+type Rules struct {
+	ChainID       uint64      `json:"chain_id"`
+	GenesisTime   uint64      `json:"genesis_time"` // Unix seconds
+	SlotMillis    uint64      `json:"slot_millis"`
+	FirstSlot     uint64      `json:"first_slot"`
+	EndSlot       uint64      `json:"end_slot"` // the first slot it does not judge
+	SigningDomain common.Hash `json:"signing_domain"`
+	SigningID     common.Hash `json:"signing_id"`
+}
+
+// Promise is a signed commitment; the signature is over its root, or over the
+// root of the group its branch leads to.
+type Promise struct {
+	commitments.SignedCommitment
+	Branch []common.Hash
+}
+
+// Headers are the execution headers of three blocks in a row, in RLP.
+type Headers struct {
+	Parent hexutil.Bytes `json:"parent"`
+	Target hexutil.Bytes `json:"target"` // the promised block
+	Child  hexutil.Bytes `json:"child"`
+}
+
+// BeaconHeader is the rest of the beacon block header of the slot.
+type BeaconHeader struct {
+	ParentRoot common.Hash `json:"parent_root"`
+	StateRoot  common.Hash `json:"state_root"`
+	BodyRoot   common.Hash `json:"body_root"`
+}
+
+// AccountProofs are proofs of the sender's account, root first.
+type AccountProofs struct {
+	Pre  []hexutil.Bytes `json:"pre"`  // in the state before the block
+	Post []hexutil.Bytes `json:"post"` // in the state after it
+}
+
+// Absence is what F1 has beside the promise.
+type Absence struct {
+	ChildNumber   uint64        `json:"child_number"`
+	Headers       Headers       `json:"headers"`
+	BeaconHeader  BeaconHeader  `json:"beacon_header"`
+	AccountProofs AccountProofs `json:"account_proofs"`
+}
+
+// File is evidence of one fault. Nothing in it is trusted: rules and slasher
+// are those of the contract it is meant for, and a judge compares.
+type File struct {
+	Format     string                       `json:"format"`
+	Kind       Kind                         `json:"fault"`
+	Rules      Rules                        `json:"rules"`
+	Slasher    common.Address               `json:"slasher"`
+	Delegation commitments.SignedDelegation `json:"delegation"`
+	Promises   []Promise                    `json:"promises"`          // one for absent, two for double
+	Absence    *Absence                     `json:"absence,omitempty"` // of absent only
+	Digest     common.Hash                  `json:"sha256"`            // of the file with zeros here
+}
+
+// Encode returns the one form of f: its digest filled in, no space, one newline
+// at the end. Fault: ErrMalformed.
+func Encode(f File) ([]byte, error) {
+	f.Digest = common.Hash{}
+	body, err := json.Marshal(f)
+	if err != nil {
+		return nil, ErrMalformed.Wrap(err)
+	}
+	f.Digest = sha256.Sum256(body)
+	text, err := json.Marshal(f)
+	if err != nil {
+		return nil, ErrMalformed.Wrap(err)
+	}
+	return append(text, '\n'), nil
+}
+
+// Parse reads what Encode wrote, and nothing else: another order, a space, an
+// unknown field or a digest that does not match is ErrMalformed. So one file
+// has one sequence of bytes.
+func Parse(text []byte) (File, error) {
+	if len(text) > MaxFile {
+		return File{}, ErrMalformed.With("%d bytes, at most %d", len(text), MaxFile)
+	}
+	var f File
+	if err := json.Unmarshal(text, &f); err != nil {
+		return File{}, ErrMalformed.Wrap(err)
+	}
+	if err := f.shape(); err != nil {
+		return File{}, err
+	}
+	again, err := Encode(f)
+	if err != nil {
+		return File{}, err
+	}
+	if !bytes.Equal(again, text) {
+		return File{}, ErrMalformed.With("not the canonical form, or the digest is wrong")
+	}
+	return f, nil
+}
+
+// shape checks that f has the parts its kind needs, and no others.
+func (f File) shape() error {
+	switch {
+	case f.Format != Format:
+		return ErrMalformed.With("format %q, want %q", f.Format, Format)
+	case f.Kind == Absent && len(f.Promises) == 1 && f.Absence != nil:
+	case f.Kind == Double && len(f.Promises) == 2 && f.Absence == nil:
+	default:
+		return ErrMalformed.With("fault %q with %d promises", f.Kind, len(f.Promises))
+	}
+	for _, p := range f.Promises {
+		if len(p.Signature) != len(phase0.BLSSignature{}) {
+			return ErrMalformed.With("signature of %d bytes", len(p.Signature))
+		}
+	}
+	return nil
+}
+
+// promiseJSON is the signed commitment with its branch beside it.
+type promiseJSON struct {
+	Signed commitments.SignedCommitment `json:"signed"`
+	Branch []common.Hash                `json:"branch"`
+}
+
+// MarshalJSON writes {signed, branch}.
+func (p Promise) MarshalJSON() ([]byte, error) {
+	branch := p.Branch
+	if branch == nil {
+		branch = []common.Hash{}
+	}
+	return json.Marshal(promiseJSON{p.SignedCommitment, branch})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (p *Promise) UnmarshalJSON(text []byte) error {
+	var j promiseJSON
+	if err := json.Unmarshal(text, &j); err != nil {
+		return err
+	}
+	*p = Promise{j.Signed, j.Branch}
+	return nil
+}
