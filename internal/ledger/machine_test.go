@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ import (
 // back takes more than 24 s, and the clock does not go back. Resources have a slot.
 type machine struct {
 	dir                   string
-	now                   time.Time
+	now                   atomic.Int64 // Unix milliseconds
 	host                  string
 	run                   *Ledger             // nil: stopped
 	signed                map[string]int      // resource → the digest that was ever answered for it
@@ -35,7 +36,7 @@ type machine struct {
 func (m *machine) config() Config {
 	c := config(filepath.Join(m.dir, "ledger.db"))
 	c.Witness, c.Host = filepath.Join(m.dir, "witness"), m.host
-	c.Clock = chain.NewClock(testSpec, func() time.Time { return m.now })
+	c.Clock = chain.NewClock(testSpec, func() time.Time { return time.UnixMilli(m.now.Load()) })
 	return c
 }
 
@@ -66,7 +67,7 @@ func (m *machine) put(t *rapid.T, shot map[string][]byte, paths ...string) {
 }
 
 func (m *machine) pass(t *rapid.T, least, most int) {
-	m.now = m.now.Add(time.Duration(rapid.IntRange(least, most).Draw(t, "seconds")) * time.Second)
+	m.now.Add(1000 * int64(rapid.IntRange(least, most).Draw(t, "seconds")))
 }
 
 func (m *machine) stop(t *rapid.T) {
@@ -207,7 +208,8 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 func TestMachine(t *testing.T) {
 	var opened, held, refused, signed int
 	rapid.Check(t, func(t *rapid.T) {
-		m := &machine{dir: tempDir(t), now: testSpec.GenesisTime.Add(12_000 * time.Second), host: "a", signed: map[string]int{}}
+		m := &machine{dir: tempDir(t), host: "a", signed: map[string]int{}}
+		m.now.Store(testSpec.GenesisTime.Add(12_000 * time.Second).UnixMilli())
 		if err := Create(m.config()); err != nil {
 			t.Fatal(err)
 		}
