@@ -8,7 +8,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // journeyTap stands between a client and a server, remembers what goes through,
@@ -22,6 +24,7 @@ type journeyTap struct {
 	cut    bool
 	before func(*http.Request) // before a request goes on; may take its time
 	seen   []journeyExchange
+	posts  atomic.Int32 // under way: a client may have its answer and seen not yet
 }
 
 // journeyExchange is one request with its answer.
@@ -52,8 +55,15 @@ func (p *journeyTap) set(turn func(*journeyTap)) {
 	turn(p)
 }
 
-// exchanges are those so far whose path has a prefix.
+// exchanges are those so far whose path has a prefix. What was posted and is
+// under way is awaited for a moment.
 func (p *journeyTap) exchanges(method, prefix string) (out []journeyExchange) {
+	for range 300 {
+		if p.posts.Load() == 0 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range p.seen {
@@ -65,6 +75,10 @@ func (p *journeyTap) exchanges(method, prefix string) (out []journeyExchange) {
 }
 
 func (p *journeyTap) pass(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost {
+		p.posts.Add(1)
+		defer p.posts.Add(-1)
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 32<<20))
 	p.mu.Lock()
 	before := p.before
