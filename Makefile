@@ -7,7 +7,7 @@ PACKAGES    = ./...
 FUZZTIME   ?= 20s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-signer fuzz e2e-dirk \
+.PHONY: all build postgres test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-signer fuzz e2e-dirk \
 	devnet contracts contracts-test clean
 
 all: build
@@ -15,10 +15,13 @@ all: build
 build: ## bin/sidecar, the production binary
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/sidecar ./cmd/sidecar
 
-test: ## the ordinary tests: real servers, real keys, real geth, under ten minutes on two cores
+postgres: # a PostgreSQL for the tests of the shared ledger, installed where that may be
+	@scripts/postgres.sh
+
+test: postgres ## the ordinary tests: real servers, real keys, real geth, under ten minutes on two cores
 	go test -timeout 10m $(PACKAGES)
 
-race: ## the same under the race detector
+race: postgres ## the same under the race detector
 	go test -race -timeout 30m $(PACKAGES)
 
 check: lint race structure ## what is green before every commit

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+
+	"sidecar/internal/ledger/pgtest"
 )
 
 // TestMain turns the test binary into the victim of the tests below.
@@ -39,7 +41,7 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	code := m.Run()
-	stopSharedServer()
+	pgtest.Stop()
 	os.Exit(code)
 }
 

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
+
+	"sidecar/internal/ledger/pgtest"
 )
 
 // pgPatience is how long a test waits for what takes a lease, or a restart.
@@ -22,8 +24,8 @@ const pgPatience = 20 * time.Second
 // TestServer_Killed kills the server in mid-load and starts it again: what was
 // answered is there, nothing is there twice, and both sidecars go on by themselves.
 func TestServer_Killed(t *testing.T) {
-	s := ownServer(t)
-	where := pgCase(s.dsn()).create(t)
+	s := pgtest.Own(t)
+	where := pgCase(s.DSN()).create(t)
 	c := newContest(t, where)
 	a, b := sidecarAt(t, where, "a"), sidecarAt(t, where, "b")
 	stopA, stopB := c.enter(8, "a", a), c.enter(8, "b", b)
@@ -31,7 +33,7 @@ func TestServer_Killed(t *testing.T) {
 		known := a.Len()
 		c.wait(100)
 		within(t, pgPatience, "both show it", func() bool { return a.Len() > known && b.Len() > known })
-		s.end(signal)
+		s.End(signal)
 		// While it is gone both refuse, at once, and show what they know.
 		within(t, pgPatience, "they see it", func() bool { return a.Standing().Trouble != nil && b.Standing().Trouble != nil })
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -42,7 +44,7 @@ func TestServer_Killed(t *testing.T) {
 		if len(a.Page(page(1)).Promises) < int(known) || len(b.Page(page(1)).Promises) < int(known) {
 			t.Errorf("%v: %d and %d promises are shown while the server is gone", signal, len(a.Page(page(1)).Promises), len(b.Page(page(1)).Promises))
 		}
-		if err := s.start(); err != nil {
+		if err := s.Start(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -79,19 +81,19 @@ func TestServer_ConnectionsCut(t *testing.T) {
 // TestServer_Lossy: a server that may lose a commit is refused, when a ledger is
 // made and opened, and when it comes back so under an open one.
 func TestServer_Lossy(t *testing.T) {
-	s := ownServer(t)
-	e := pgCase(s.dsn())
+	s := pgtest.Own(t)
+	e := pgCase(s.DSN())
 	where := e.create(t)
 	l := sidecarAt(t, where, "open")
 	for _, setting := range []string{"fsync=off", "full_page_writes=off"} {
-		s.end(syscall.SIGINT)
-		if err := s.start(setting); err != nil {
+		s.End(syscall.SIGINT)
+		if err := s.Start(setting); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := e.open(where, "holesky", holesky); !errors.Is(err, ErrLossy) {
 			t.Errorf("%s: open: got %v, want %v", setting, err, ErrLossy)
 		}
-		if err := CreatePostgres(pgConfig(emptySchema(t, s.dsn()))); !errors.Is(err, ErrLossy) {
+		if err := CreatePostgres(pgConfig(emptySchema(t, s.DSN()))); !errors.Is(err, ErrLossy) {
 			t.Errorf("%s: create: got %v, want %v", setting, err, ErrLossy)
 		}
 		within(t, pgPatience, "the open one refuses", func() bool {
@@ -99,9 +101,9 @@ func TestServer_Lossy(t *testing.T) {
 			return errors.Is(err, ErrLossy)
 		})
 	}
-	s.end(syscall.SIGINT)
+	s.End(syscall.SIGINT)
 	// What only the session decides, the session decides.
-	if err := s.start("synchronous_commit=off"); err != nil {
+	if err := s.Start("synchronous_commit=off"); err != nil {
 		t.Fatal(err)
 	}
 	within(t, pgPatience, "it writes again", func() bool {

@@ -10,6 +10,8 @@ import (
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"sidecar/internal/ledger/pgtest"
 )
 
 func TestPostgres_CreateAndOpen(t *testing.T) {
@@ -169,7 +171,7 @@ func TestPostgres_UniqueWithoutUs(t *testing.T) {
 		"a second lease":                `insert into ledger_lease select true, token, holder, expires_at from ledger_lease`,
 	} {
 		var pe *pgconn.PgError
-		err := trySQL(dsn, insert)
+		err := pgtest.Exec(dsn, insert)
 		if !errors.As(err, &pe) || pe.Code != "23505" && pe.Code != "23514" { // unique, check
 			t.Errorf("%s: %v", name, err)
 		}

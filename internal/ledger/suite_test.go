@@ -11,6 +11,7 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/chain"
+	"sidecar/internal/ledger/pgtest"
 )
 
 // cleaner is what a test and a rapid check have in common.
@@ -80,12 +81,12 @@ func pgCase(dsn string) engineCase {
 func emptySchema(t cleaner, dsn string) (where string) {
 	t.Helper()
 	name := "ledger_" + unique()
-	if err := trySQL(dsn, "create schema "+name); err != nil {
+	if err := pgtest.Exec(dsn, "create schema "+name); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = trySQL(dsn, "drop schema "+name+" cascade") })
+	t.Cleanup(func() { _ = pgtest.Exec(dsn, "drop schema "+name+" cascade") })
 	where = filepath.Join(tempDir(t), "dsn")
-	writeFile(t, where, searchPath(dsn, name)+"\n")
+	writeFile(t, where, pgtest.InSchema(dsn, name)+"\n")
 	return where
 }
 
