@@ -87,6 +87,7 @@ type Config struct {
 	Modules    Verifier   // required with Pages
 	Parents    Parents    // optional: without it gas limit and number go unchecked
 	Validators Validators // optional
+	Slots      Slots      // optional: without it a relay's 202 is believed
 	Metrics    *Metrics   // optional
 
 	// AnswerWithin bounds getHeader at the beacon node's socket, since clients
@@ -129,6 +130,7 @@ type Service struct {
 	work     context.Context // of everything detached from its caller
 	cancel   context.CancelFunc
 	detached crowd
+	watches  crowd       // of blocks that relays took
 	headers  crowd       // getHeader calls under way
 	stopping atomic.Bool // Drain has begun: no header is handed out any more
 }
@@ -204,4 +206,5 @@ func (s *Service) Drain(ctx context.Context) {
 func (s *Service) Close() {
 	s.cancel()
 	<-s.detached.gone()
+	<-s.watches.gone()
 }

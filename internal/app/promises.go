@@ -36,7 +36,6 @@ var gatewaySigningID = phase0.Root(sha256.Sum256([]byte("sidecar/gateway/v1")))
 type promises struct {
 	ledger    *ledger.Ledger
 	signer    *signer.Signer
-	beacon    *beacon.Client
 	schedule  schedule
 	execution *execution.Client
 	list      []modules.Module
@@ -72,7 +71,7 @@ func newPromises(a *App) (p *promises, err error) {
 		}
 	}(p)
 	p.ledger.Measure(ledger.NewMetrics(a.metrics), a.clock)
-	if err = p.dialNodes(a); err != nil {
+	if p.execution, err = a.executionNode(a.config.Execution.URL); err != nil {
 		return nil, err
 	}
 	if err = p.makeModules(a); err != nil {
@@ -83,27 +82,16 @@ func newPromises(a *App) (p *promises, err error) {
 		return nil, err
 	}
 	consensus := keys.consensus
-	p.schedule = schedule{beacon.NewSchedule(p.beacon, a.clock, func() []phase0.BLSPubKey { return consensus })}
+	p.schedule = schedule{beacon.NewSchedule(a.beacon, a.clock, func() []phase0.BLSPubKey { return consensus })}
 	p.signer = &signer.Signer{Ledger: p.ledger, Keys: keys.local, Policy: p.policy(consensus, delegate), Root: signer.RootOf(a.spec), Metrics: signer.NewMetrics(a.metrics)}
 	if err = p.makeGateway(a, delegate); err != nil {
 		return nil, err
 	}
 	p.auditor, err = slashing.New(slashing.Config{
-		Clock: a.clock, Spec: a.spec, Book: p.ledger, Signer: p.signer, Module: p.modules, Beacon: p.beacon, Execution: p.execution,
+		Clock: a.clock, Spec: a.spec, Book: p.ledger, Signer: p.signer, Module: p.modules, Beacon: a.beacon, Execution: p.execution,
 		After: a.config.Audit.AfterSlots, Log: a.log.With("part", "audit"), Metrics: slashing.NewMetrics(a.metrics),
 	})
 	return p, err
-}
-
-func (p *promises) dialNodes(a *App) (err error) {
-	p.beacon, err = beacon.New(beacon.Config{
-		URL: a.config.Beacon.URL, Spec: a.spec, Clock: a.clock, Log: a.log.With("part", "beacon"), Metrics: beacon.NewMetrics(a.metrics),
-	})
-	if err != nil {
-		return err
-	}
-	p.execution, err = a.executionNode(a.config.Execution.URL)
-	return err
 }
 
 // makeModules makes every module that runs in this process. Modules of the type
@@ -218,9 +206,6 @@ func (p *promises) close() {
 		if err := p.ledger.Close(); err != nil {
 			p.log("The ledger did not close well", "reason", fault.Code(err))
 		}
-	}
-	if p.beacon != nil {
-		p.beacon.Close()
 	}
 	if p.execution != nil {
 		p.execution.Close()

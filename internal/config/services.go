@@ -91,7 +91,8 @@ const LevelTrace = slog.LevelDebug - 4
 
 // Beacon is the beacon node: duties, genesis, blocks.
 type Beacon struct {
-	// URL of its Beacon API. Required for promises.
+	// URL of its Beacon API. Required for promises. Without it a relay that takes a
+	// block and does not publish it is not noticed.
 	URL string `toml:"url"`
 }
 
