@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -171,7 +172,18 @@ func orDuration(d *time.Duration, otherwise time.Duration) {
 // detach runs f on the service's own time: the caller may hang up and the
 // program may have begun to stop. Close waits for it.
 func (s *Service) detach(f func(ctx context.Context)) {
-	s.detached.run(func() { f(s.work) })
+	s.detached.run(func() { s.contain(func() { f(s.work) }) })
+}
+
+// contain runs f. A panic, which only a bug of ours could be, ends f, and not the
+// process with the blocks it has under way.
+func (s *Service) contain(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.Log.Error("Detached work panicked", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
 }
 
 // Drain hands out no more headers, lets the getHeader calls under way finish,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -159,22 +160,7 @@ const gasLimit = 30_000_000
 // proposals go on without them.
 func (p *promises) run(ctx context.Context, g *errgroup.Group) {
 	loop := func(name string, f func(context.Context) error) {
-		g.Go(func() error {
-			for pause := time.Second; ; pause = min(2*pause, time.Minute) {
-				err := f(ctx)
-				if ctx.Err() != nil {
-					return nil
-				}
-				p.log("A loop ended and is started again", "loop", name, "reason", fault.Code(err), "detail", fmt.Sprint(err))
-				t := time.NewTimer(pause)
-				select {
-				case <-t.C:
-				case <-ctx.Done():
-					t.Stop()
-					return nil
-				}
-			}
-		})
+		g.Go(func() error { keep(ctx, name, p.log, f); return nil })
 	}
 	loop("schedule", p.schedule.Run)
 	loop("gateway", p.gateway.Run)
@@ -184,6 +170,34 @@ func (p *promises) run(ctx context.Context, g *errgroup.Group) {
 			loop("module "+m.Info().ID, r.Run)
 		}
 	}
+}
+
+// keep runs f until ctx ends, and again whenever it ends before. A panic ends it
+// like an error.
+func keep(ctx context.Context, name string, log func(msg string, args ...any), f func(context.Context) error) {
+	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+		err := recovered(func() error { return f(ctx) })
+		if ctx.Err() != nil {
+			return
+		}
+		log("A loop ended and is started again", "loop", name, "reason", fault.Code(err), "detail", fmt.Sprint(err))
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+	}
+}
+
+func recovered(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 // served notes a header that was handed out, on a page with promises.
