@@ -12,6 +12,7 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/chain"
+	"sidecar/commitments"
 	"sidecar/fault"
 	"sidecar/internal/httpd"
 	"sidecar/internal/relay"
@@ -240,6 +241,9 @@ func (s *Service) takers(b *wire.BlindedBlock, log *slog.Logger) (first, rest []
 	if !known {
 		if s.Validators != nil {
 			if key, ok := s.Validators.Pubkey(b.ProposerIndex); ok {
+				if s.promised(b.Slot, key) { // holding a signed block back would lose it and cure nothing
+					log.Error("The header of this block was not proven here; promises may be broken")
+				}
 				return nil, s.Sets.For(key).Relays
 			}
 		}
@@ -254,4 +258,13 @@ func (s *Service) takers(b *wire.BlindedBlock, log *slog.Logger) (first, rest []
 		}
 	}
 	return first, rest
+}
+
+// promised says whether there are promises for a slot of a proposer.
+func (s *Service) promised(slot phase0.Slot, proposer phase0.BLSPubKey) bool {
+	if s.Pages == nil {
+		return false
+	}
+	page := s.Pages.Page(commitments.PageID{Slot: slot, Proposer: proposer})
+	return !page.Empty()
 }

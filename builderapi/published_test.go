@@ -1,8 +1,11 @@
 package builderapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +13,7 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/chain"
+	"sidecar/commitments"
 	"sidecar/internal/relay"
 	"sidecar/internal/wire"
 )
@@ -103,4 +107,40 @@ func TestBlock_CloseEndsTheWatch(t *testing.T) {
 			t.Errorf("closed in slot %d after %d questions", b.clock.Slot(), len(asks))
 		}
 	})
+}
+
+type knows struct{ key phase0.BLSPubKey }
+
+func (k knows) Pubkey(phase0.ValidatorIndex) (phase0.BLSPubKey, bool) { return k.key, true }
+
+// TestBlock_Unproven: a block on a page with promises whose header was not proven
+// here goes out all the same, with an alarm: it is signed, and holding it back
+// would lose the block and cure nothing. (S-14)
+func TestBlock_Unproven(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		made   int
+		proven bool
+		alarm  bool
+	}{{"promises and an unknown header", 1, false, true}, {"no promises", 0, false, false}, {"a header from here", 1, true, false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			var text bytes.Buffer
+			run(t, 1, func(c *Config) {
+				c.Pages, c.Validators = promised{commitments.Page{Promises: make([]commitments.Promise, tt.made)}}, knows{phase0.BLSPubKey{0x99}}
+				c.Modules = verifier(func(context.Context, commitments.Candidate) error { return nil })
+				c.Log = slog.New(slog.NewTextHandler(&text, &slog.HandlerOptions{Level: slog.LevelError}))
+			}, func(b *bench) {
+				if tt.proven {
+					b.offeredBy(9, 0)
+				}
+				b.relays[0].submit = takes(nil)
+				if _, err := b.hand(b.block(0, 9), true); err != nil || b.relays[0].submitted != 1 {
+					t.Fatalf("got %v, %d handed over", err, b.relays[0].submitted)
+				}
+			})
+			if got := strings.Contains(text.String(), "was not proven here"); got != tt.alarm {
+				t.Errorf("alarm %v, want %v: %s", got, tt.alarm, &text)
+			}
+		})
+	}
 }
