@@ -23,7 +23,7 @@ type Network struct {
 	ShortSlotTime time.Duration `toml:"slot_time_ms"`
 	// ForkVersion is the genesis fork version of a custom chain: four bytes in hexadecimal.
 	ForkVersion phase0.Version `toml:"genesis_fork_version"`
-	// FuluForkSlot of a custom chain; slots below it are Electra. A multiple of 32.
+	// FuluForkSlot of a custom chain; slots below it are Electra.
 	FuluForkSlot uint64 `toml:"fulu_fork_slot"`
 	// ChainID of a custom chain's execution layer: a number, or a decimal or 0x string.
 	ChainID ChainID `toml:"chain_id"`
