@@ -125,11 +125,15 @@ func (s *Service) deliver(work context.Context, d *delivery, b *wire.BlindedBloc
 		waiting, restGiven = len(rest), true
 		hand(rest, false)
 	}
+	var took []string // of those that offered it
 	for won := false; waiting > 0 || !restGiven; {
 		var h handover
 		select {
 		case h = <-results:
 			waiting--
+			if h.err == nil && h.offered {
+				took = append(took, h.relay.Name())
+			}
 			won = s.tally(d, h, b, won, len(first) == 0 || !v2, log)
 		case <-headStart.C:
 		}
@@ -141,6 +145,9 @@ func (s *Service) deliver(work context.Context, d *delivery, b *wire.BlindedBloc
 	}
 	d.finish(nil, ErrNoPayload.With("no payload from relays")) // unless somebody delivered
 	s.offered.settle(b.Slot)
+	if v2 && d.inTime && s.Slots != nil && len(took) > 0 {
+		s.watch(b.Slot, took)
+	}
 	if d.err != nil {
 		log.Error("NO RELAY DELIVERED THE BLOCK", "relays", len(first)+len(rest))
 	}
@@ -191,7 +198,7 @@ func (s *Service) tally(d *delivery, h handover, b *wire.BlindedBlock, won, trus
 	case h.err == nil:
 		reason = "not_offered"
 	case h.offered && (relayFault(h.err) || d.inTime && errors.Is(h.err, relay.Err4xx)):
-		s.box.missed(h.relay.Name(), b.Slot, reason)
+		s.box.missed(h.relay.Name(), b.Slot, b.Slot, reason)
 	default:
 		log.Warn("Relay did not take the block", "relay", h.relay.Name(), "reason", reason)
 	}
@@ -235,6 +242,9 @@ func (s *Service) takers(b *wire.BlindedBlock, log *slog.Logger) (first, rest []
 	if !known {
 		if s.Validators != nil {
 			if key, ok := s.Validators.Pubkey(b.ProposerIndex); ok {
+				if s.promised(b.Slot, key) { // holding a signed block back would lose it and cure nothing
+					log.Error("The header of this block was not proven here; promises may be broken")
+				}
 				return nil, s.Sets.For(key).Relays
 			}
 		}
@@ -249,4 +259,13 @@ func (s *Service) takers(b *wire.BlindedBlock, log *slog.Logger) (first, rest []
 		}
 	}
 	return first, rest
+}
+
+// promised says whether there are promises for a slot of a proposer.
+func (s *Service) promised(slot phase0.Slot, proposer phase0.BLSPubKey) bool {
+	if s.Pages == nil {
+		return false
+	}
+	page := s.Pages.Page(commitments.PageID{Slot: slot, Proposer: proposer})
+	return !page.Empty()
 }

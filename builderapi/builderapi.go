@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -88,6 +89,7 @@ type Config struct {
 	Modules    Verifier   // required with Pages
 	Parents    Parents    // optional: without it gas limit and number go unchecked
 	Validators Validators // optional
+	Slots      Slots      // optional: without it a relay's 202 is believed
 	Metrics    *Metrics   // optional
 
 	// AnswerWithin bounds getHeader at the beacon node's socket, since clients
@@ -130,6 +132,7 @@ type Service struct {
 	work     context.Context // of everything detached from its caller
 	cancel   context.CancelFunc
 	detached crowd
+	watches  crowd       // of blocks that relays took
 	headers  crowd       // getHeader calls under way
 	stopping atomic.Bool // Drain has begun: no header is handed out any more
 }
@@ -170,7 +173,18 @@ func orDuration(d *time.Duration, otherwise time.Duration) {
 // detach runs f on the service's own time: the caller may hang up and the
 // program may have begun to stop. Close waits for it.
 func (s *Service) detach(f func(ctx context.Context)) {
-	s.detached.run(func() { f(s.work) })
+	s.detached.run(func() { s.contain(func() { f(s.work) }) })
+}
+
+// contain runs f. A panic, which only a bug of ours could be, ends f, and not the
+// process with the blocks it has under way.
+func (s *Service) contain(f func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.Log.Error("Detached work panicked", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	f()
 }
 
 // Drain hands out no more headers, lets the getHeader calls under way finish,
@@ -205,4 +219,5 @@ func (s *Service) Drain(ctx context.Context) {
 func (s *Service) Close() {
 	s.cancel()
 	<-s.detached.gone()
+	<-s.watches.gone()
 }

@@ -3,7 +3,10 @@ package builderapi
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/internal/relay"
 	"sidecar/internal/wire"
@@ -29,5 +32,28 @@ func TestPanic_OfOneRelay(t *testing.T) {
 		if _, err := b.hand(b.block(0, 9), true); err != nil {
 			t.Fatalf("block: %v", err)
 		}
+	})
+}
+
+// A bug that a node's answer sets off costs a check, not the bid.
+type brokenNode struct{}
+
+func (brokenNode) Parent(context.Context, phase0.Hash32) (Parent, error) { panic("parent") }
+func (brokenNode) Missed(context.Context, phase0.Slot) (bool, error)     { panic("missed") }
+
+func TestPanic_OfANode(t *testing.T) {
+	run(t, 1, func(c *Config) { c.Parents, c.Slots = brokenNode{}, brokenNode{} }, func(b *bench) {
+		b.offer(0, 10*time.Millisecond, 7, nil, nil)
+		resp, took := b.header(0, nil)
+		if got := b.winner(resp); got == nil || got.Value.Uint64() != 7 || took > parentTimeout {
+			t.Fatalf("header: got %v after %v, want the bid of 7 wei", got, took)
+		}
+		b.relays[0].submit = takes(nil)
+		b.offeredBy(9, 0)
+		if _, err := b.hand(b.block(0, 9), true); err != nil {
+			t.Fatalf("block: %v", err)
+		}
+		time.Sleep(5 * b.spec.SlotDuration)
+		synctest.Wait()
 	})
 }

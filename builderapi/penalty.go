@@ -43,8 +43,9 @@ func (b *penaltyBox) holds(relay string, slot phase0.Slot) bool {
 	return ok
 }
 
-// missed counts a block that the relay had offered and did not deliver.
-func (b *penaltyBox) missed(relay string, slot phase0.Slot, reason string) {
+// missed counts a block that the relay had offered for a slot and did not
+// deliver. It came out in the slot now; the time in the box begins then.
+func (b *penaltyBox) missed(relay string, slot, now phase0.Slot, reason string) {
 	b.metrics.undelivered(relay)
 	b.log.Error("Relay won and did not deliver", "relay", relay, "slot", uint64(slot), "reason", reason)
 	if b.config.Misses == 0 {
@@ -59,7 +60,7 @@ func (b *penaltyBox) missed(relay string, slot phase0.Slot, reason string) {
 		return
 	}
 	b.misses[relay] = 0
-	b.until[relay] = slot + phase0.Slot(b.config.Slots) + 1
+	b.until[relay] = now + phase0.Slot(b.config.Slots) + 1
 	b.metrics.boxed(relay, true)
 	b.log.Error("Relay enters the penalty box and is asked for no bids", "relay", relay, "slot", uint64(slot), "slots", b.config.Slots)
 }

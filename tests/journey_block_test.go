@@ -135,6 +135,34 @@ func journeyPenalty(name string, fork chain.Fork, knobs simnet.RelayKnobs, fault
 	}}
 }
 
+// journeyWithheld has a relay that takes a block with 202 and publishes nothing.
+// Nobody can see that in its answer; the beacon node's empty slot tells.
+func journeyWithheld(t *testing.T) {
+	j := journeyChain(t, simnet.Options{
+		SlotDuration: time.Second, Relays: make([]simnet.RelayOptions, 2),
+		Builders: []simnet.BuilderOptions{{Relays: []int{0}, Knobs: simnet.BuilderKnobs{Payment: uint256.NewInt(5e16)}}, {Relays: []int{1}}},
+	})
+	j.mayLose = true
+	j.write(devnet.Options{ProposeOnly: true, PBS: "[pbs.penalty]\nmisses = 1\nslots = 4", Extra: fmt.Sprintf("[beacon]\nurl = %q", j.net.Beacon.URL)})
+	j.run()
+	relay := j.net.Relays[0]
+	relay.Set(func(k *simnet.RelayKnobs) { k.Withhold = true })
+	lost, err := j.net.WaitOutcome(j.ctx, func(o simnet.Outcome) bool { return o.Relay == "relay-0" && o.Source == simnet.Missed })
+	if err != nil {
+		t.Fatal(err)
+	}
+	relay.Set(func(k *simnet.RelayKnobs) { k.Withhold = false }) // a later block shows that the slot stayed empty
+	if lost.BlockStatus != http.StatusAccepted {
+		t.Errorf("the node was told %d, want 202: the relay said so", lost.BlockStatus)
+	}
+	j.eventually("relay-0 is in the box", func() bool { return j.metric("sidecar_relay_penalised", `relay="relay-0"`) == 1 })
+	if _, err := j.net.WaitOutcome(j.ctx, func(o simnet.Outcome) bool {
+		return o.Slot > lost.Slot && o.Relay == "relay-1" && o.Source == simnet.FromBuilder
+	}); err != nil {
+		t.Errorf("relay-1 has not stood in for relay-0: %v", err)
+	}
+}
+
 // journeyStop stops the sidecar after a header was served: it waits for the
 // block, and not much longer.
 func journeyStop(t *testing.T) {

@@ -34,6 +34,7 @@ func journeys() []journeyOf {
 		{"block/the other relay delivers v2", journeyDeliver(chain.Fulu)},
 		journeyPenalty("a lie", chain.Electra, simnet.RelayKnobs{WrongPayload: true}, simnet.Fault{}),
 		journeyPenalty("withholding", chain.Electra, simnet.RelayKnobs{Withhold: true}, simnet.Fault{}),
+		{"block/penalty for a 202 that nothing came of", journeyWithheld},
 		journeyPenalty("a failure", chain.Fulu, simnet.RelayKnobs{}, simnet.Fault{Status: 500}),
 		{"block/stop", journeyStop},
 		{"block/restart v1", journeyRestart(chain.Electra)},

@@ -13,6 +13,9 @@ import (
 // beacon node sees as one. (S-04)
 func TestSubmitBudget(t *testing.T) {
 	t.Parallel()
+	if _, err := sidecarBinary(); err != nil { // before the slots begin
+		t.Fatal(err)
+	}
 	for name, s := range map[string]script{
 		"503 at once": status(http.StatusServiceUnavailable),
 		"cut at once": func(c *call) bool { _ = c.conn.SetLinger(0); return false },

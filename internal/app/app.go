@@ -3,6 +3,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,6 +58,7 @@ type App struct {
 
 	relays   *relaySets
 	parent   *execution.Client // of extra validation; may be nil
+	beacon   *beacon.Client    // may be nil
 	builder  *builderapi.Service
 	servers  servers
 	signing  *signing  // nil: this sidecar only proposes
@@ -78,6 +80,12 @@ func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
 	var err error
 	if a.relays, err = newRelaySets(a); err != nil {
 		return nil, err
+	}
+	if c.Beacon.URL != "" {
+		if a.beacon, err = a.beaconNode(); err != nil {
+			a.Close()
+			return nil, err
+		}
 	}
 	if c.Promises() || c.SignerAPI() {
 		if a.signing, err = newSigning(a); err != nil {
@@ -127,6 +135,9 @@ func (a *App) Close() {
 	if a.parent != nil {
 		a.parent.Close()
 	}
+	if a.beacon != nil {
+		a.beacon.Close()
+	}
 	a.relays.close()
 }
 
@@ -144,6 +155,9 @@ func (a *App) builderConfig() builderapi.Config {
 	}
 	if a.parent != nil {
 		c.Parents = parents{a.parent}
+	}
+	if a.beacon != nil {
+		c.Slots = slots{a.beacon}
 	}
 	if a.promises != nil {
 		c.Pages, c.Modules = a.promises.ledger, a.promises.modules
@@ -265,6 +279,22 @@ func (a *App) remarks() (lines []string) {
 		lines = append(lines, "the ledger holds: "+h.String())
 	}
 	return lines
+}
+
+// beaconNode makes a client of the beacon node.
+func (a *App) beaconNode() (*beacon.Client, error) {
+	return beacon.New(beacon.Config{
+		URL: a.config.Beacon.URL, Spec: a.spec, Clock: a.clock, Log: a.log.With("part", "beacon"), Metrics: beacon.NewMetrics(a.metrics),
+	})
+}
+
+// slots lets the Builder API see whether a block it handed over came to be.
+type slots struct{ node *beacon.Client }
+
+// Missed says whether a slot has no block.
+func (s slots) Missed(ctx context.Context, slot phase0.Slot) (bool, error) {
+	b, err := s.node.Block(ctx, slot)
+	return b.Missed, err
 }
 
 // executionNode makes a client of an execution node.

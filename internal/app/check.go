@@ -46,8 +46,11 @@ func (a *App) parts() (parts []part) {
 	if a.parent != nil {
 		parts = append(parts, a.checkNode(a.parent))
 	}
+	if a.beacon != nil {
+		parts = append(parts, a.checkBeacon)
+	}
 	if a.promises != nil {
-		parts = append(parts, a.promises.checkBeacon, a.checkNode(a.promises.execution), a.checkPaths)
+		parts = append(parts, a.checkNode(a.promises.execution), a.checkPaths)
 	}
 	return parts
 }
@@ -66,6 +69,13 @@ func unopened(ctx context.Context, c *config.Config, version string, log *slog.L
 		a.relays = nil
 	} else {
 		defer a.relays.close()
+	}
+	if c.Beacon.URL != "" {
+		if a.beacon, err = a.beaconNode(); err != nil {
+			note(err)
+		} else {
+			defer a.beacon.Close()
+		}
 	}
 	if c.PBS.ExtraValidation {
 		if a.parent, err = a.executionNode(c.PBS.RPCURL); err != nil {
@@ -89,7 +99,7 @@ func unopened(ctx context.Context, c *config.Config, version string, log *slog.L
 	if c.Promises() {
 		p := &promises{log: a.log.Warn}
 		defer p.close()
-		if err = p.dialNodes(a); err != nil {
+		if p.execution, err = a.executionNode(c.Execution.URL); err != nil {
 			note(err)
 		} else {
 			note(p.makeModules(a))
@@ -136,8 +146,8 @@ func (a *App) checkNode(node *execution.Client) part {
 	}
 }
 
-func (p *promises) checkBeacon(ctx context.Context) []error {
-	if err := p.beacon.Check(ctx); err != nil {
+func (a *App) checkBeacon(ctx context.Context) []error {
+	if err := a.beacon.Check(ctx); err != nil {
 		return []error{fmt.Errorf("beacon node: %w", err)}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -34,7 +35,6 @@ var gatewaySigningID = phase0.Root(sha256.Sum256([]byte("sidecar/gateway/v1")))
 type promises struct {
 	ledger    *ledger.Ledger
 	signer    *signer.Signer
-	beacon    *beacon.Client
 	schedule  schedule
 	execution *execution.Client
 	list      []modules.Module
@@ -65,7 +65,7 @@ func newPromises(a *App) (p *promises, err error) {
 			opened.close()
 		}
 	}(p)
-	if err = p.dialNodes(a); err != nil {
+	if p.execution, err = a.executionNode(a.config.Execution.URL); err != nil {
 		return nil, err
 	}
 	if err = p.makeModules(a); err != nil {
@@ -76,27 +76,16 @@ func newPromises(a *App) (p *promises, err error) {
 		return nil, err
 	}
 	consensus := a.signing.keys.consensus
-	p.schedule = schedule{beacon.NewSchedule(p.beacon, a.clock, func() []phase0.BLSPubKey { return consensus })}
+	p.schedule = schedule{beacon.NewSchedule(a.beacon, a.clock, func() []phase0.BLSPubKey { return consensus })}
 	a.signing.policy = append(a.signing.policy, p.policy(consensus, delegate))
 	if err = p.makeGateway(a, delegate); err != nil {
 		return nil, err
 	}
 	p.auditor, err = slashing.New(slashing.Config{
-		Clock: a.clock, Spec: a.spec, Book: p.ledger, Signer: p.signer, Module: p.modules, Beacon: p.beacon, Execution: p.execution,
+		Clock: a.clock, Spec: a.spec, Book: p.ledger, Signer: p.signer, Module: p.modules, Beacon: a.beacon, Execution: p.execution,
 		After: a.config.Audit.AfterSlots, Log: a.log.With("part", "audit"), Metrics: slashing.NewMetrics(a.metrics),
 	})
 	return p, err
-}
-
-func (p *promises) dialNodes(a *App) (err error) {
-	p.beacon, err = beacon.New(beacon.Config{
-		URL: a.config.Beacon.URL, Spec: a.spec, Clock: a.clock, Log: a.log.With("part", "beacon"), Metrics: beacon.NewMetrics(a.metrics),
-	})
-	if err != nil {
-		return err
-	}
-	p.execution, err = a.executionNode(a.config.Execution.URL)
-	return err
 }
 
 // makeModules makes every module that runs in this process. Modules of the type
@@ -164,22 +153,7 @@ const gasLimit = 30_000_000
 // proposals go on without them.
 func (p *promises) run(ctx context.Context, g *errgroup.Group) {
 	loop := func(name string, f func(context.Context) error) {
-		g.Go(func() error {
-			for pause := time.Second; ; pause = min(2*pause, time.Minute) {
-				err := f(ctx)
-				if ctx.Err() != nil {
-					return nil
-				}
-				p.log("A loop ended and is started again", "loop", name, "reason", fault.Code(err), "detail", fmt.Sprint(err))
-				t := time.NewTimer(pause)
-				select {
-				case <-t.C:
-				case <-ctx.Done():
-					t.Stop()
-					return nil
-				}
-			}
-		})
+		g.Go(func() error { keep(ctx, name, p.log, f); return nil })
 	}
 	loop("schedule", p.schedule.Run)
 	loop("gateway", p.gateway.Run)
@@ -189,6 +163,34 @@ func (p *promises) run(ctx context.Context, g *errgroup.Group) {
 			loop("module "+m.Info().ID, r.Run)
 		}
 	}
+}
+
+// keep runs f until ctx ends, and again whenever it ends before. A panic ends it
+// like an error.
+func keep(ctx context.Context, name string, log func(msg string, args ...any), f func(context.Context) error) {
+	for pause := time.Second; ; pause = min(2*pause, time.Minute) {
+		err := recovered(func() error { return f(ctx) })
+		if ctx.Err() != nil {
+			return
+		}
+		log("A loop ended and is started again", "loop", name, "reason", fault.Code(err), "detail", fmt.Sprint(err))
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
+	}
+}
+
+func recovered(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 // served notes a header that was handed out, on a page with promises.
@@ -207,9 +209,6 @@ func (p *promises) served(id commitments.PageID, hash phase0.Hash32, relay strin
 
 // close ends what may be open. It may be called on a half-made value.
 func (p *promises) close() {
-	if p.beacon != nil {
-		p.beacon.Close()
-	}
 	if p.execution != nil {
 		p.execution.Close()
 	}

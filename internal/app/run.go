@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"net"
 	"time"
 
@@ -68,7 +67,12 @@ func (a *App) Run(ctx context.Context) error {
 	if a.servers.admin != nil {
 		g.Go(func() error { return a.servers.admin.Run(work) })
 	}
-	g.Go(func() error { return ended(work, a.relays.table.Run(work)) })
+	g.Go(func() error {
+		if err := recovered(func() error { return a.relays.table.Run(work) }); err != nil && work.Err() == nil {
+			a.log.Error("Muxes are refreshed no more", "detail", err.Error())
+		}
+		return nil
+	})
 	if a.promises != nil {
 		a.promises.run(work, g)
 	}
@@ -102,12 +106,4 @@ func text(addr net.Addr) string {
 		return ""
 	}
 	return addr.String()
-}
-
-// ended forgives a loop that was told to end.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return nil
-	}
-	return err
 }

@@ -23,7 +23,7 @@ type Network struct {
 	ShortSlotTime time.Duration `toml:"slot_time_ms"`
 	// ForkVersion is the genesis fork version of a custom chain: four bytes in hexadecimal.
 	ForkVersion phase0.Version `toml:"genesis_fork_version"`
-	// FuluForkSlot of a custom chain; slots below it are Electra. A multiple of 32.
+	// FuluForkSlot of a custom chain; slots below it are Electra.
 	FuluForkSlot uint64 `toml:"fulu_fork_slot"`
 	// ChainID of a custom chain's execution layer: a number, or a decimal or 0x string.
 	ChainID ChainID `toml:"chain_id"`
@@ -91,7 +91,8 @@ const LevelTrace = slog.LevelDebug - 4
 
 // Beacon is the beacon node: duties, genesis, blocks.
 type Beacon struct {
-	// URL of its Beacon API. Required for promises.
+	// URL of its Beacon API. Required for promises. Without it a relay that takes a
+	// block and does not publish it is not noticed.
 	URL string `toml:"url"`
 }
 
