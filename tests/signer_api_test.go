@@ -207,6 +207,17 @@ func TestSignerAPI(t *testing.T) {
 	if status, _ := ask(other, "7"); status != 409 {
 		t.Errorf("another root after a restart: %d", status)
 	}
+	// A revoked proxy signs no more, not what it signed before and not after a restart.
+	for range 2 {
+		if status, body, _ := h.ask(t, "POST", "/revoke_proxy", `{"proxy":"`+made.Message.Proxy+`"}`, ""); status != 200 && status != 404 {
+			t.Errorf("revoke the proxy: %d %s", status, body)
+		}
+		if status, body := ask(signerRoot, "7"); status != 404 {
+			t.Errorf("a revoked proxy: %d %s", status, body)
+		}
+		h.stop(t)
+		h.start(t)
+	}
 	if status, _, _ := h.ask(t, "POST", "/revoke_jwt", `{"module_id":"DA_COMMIT"}`, ""); status != 200 {
 		t.Errorf("revoke: %d", status)
 	}

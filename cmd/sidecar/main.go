@@ -54,10 +54,12 @@ func exitCode(err error) int {
 		return 2
 	case "config_invalid", "tls_invalid", "signer_modules_invalid", "relay_url_invalid", "relay_config_invalid": // only a start sees the relay's key on the curve
 		return 3
-	case "keystore_invalid", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds", "keystore_empty", "proxy_missing", "proxy_store_unserved", "proxy_delegation_invalid":
+	case "keystore_invalid", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds", "keystore_empty", "proxy_missing", "proxy_store_unserved", "proxy_delegation_invalid",
+		"proxy_possession_invalid", "key_held_twice", "tls_files_invalid", "key_holder_unavailable", "dirk_account_invalid", "dirk_answer", "dirk_threshold",
+		"dirk_unreachable", "web3signer_answer", "web3signer_domain", "web3signer_refused":
 		return 4
 	case "ledger_missing", "ledger_broken", "ledger_other_chain", "ledger_locked", "ledger_schema_newer", "ledger_lost",
-		"ledger_rolled_back", "ledger_other_host", "proxy_keys_locked", "interchange_invalid", "interchange_conflict":
+		"ledger_rolled_back", "ledger_other_host", "ledger_not_durable", "ledger_unreachable", "proxy_keys_locked", "interchange_invalid", "interchange_conflict":
 		return 5
 	case "listen_failed", "admin_listen_failed":
 		return 6

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -48,16 +50,21 @@ func (p proxies) Generate(ctx context.Context, module string, delegator phase0.B
 	return shown(made), err
 }
 
-// Revoke ends a proxy key for good. The ledger comes first: a crash before the store
+// Revoke implements api.Proxies. The ledger comes first: a crash before the store
 // is marked is mended when the store is opened again.
 func (p proxies) Revoke(ctx context.Context, key commitments.Key) error {
 	if p.keys.proxies == nil {
 		return keystore.ErrNotHeld.With("%s", key)
 	}
-	has, err := p.keys.proxies.Find(key)
-	if err != nil {
-		return err
+	all := p.keys.proxies.All() // an expired one may be revoked, too
+	i := slices.IndexFunc(all, func(has keystore.Proxy) bool { return has.Key == key })
+	switch _, err := p.keys.proxies.Find(key); {
+	case errors.Is(err, keystore.ErrRevoked):
+		return nil
+	case i < 0:
+		return keystore.ErrNotHeld.With("%s", key)
 	}
+	has := all[i]
 	note := ledger.Entry{
 		Kind: ledger.KindRevocation, Module: has.Module, Resources: []string{commitments.ResourceRevokedProxy(key)},
 		Note: map[string]string{"proxy": key.String()},

@@ -57,25 +57,7 @@ func (a *App) Run(ctx context.Context) error {
 	defer closeBuilder()
 
 	g, failed := errgroup.WithContext(root)
-	g.Go(func() error { return a.servers.builder.Run(builder) })
-	if a.servers.gateway != nil {
-		g.Go(func() error { return a.servers.gateway.Run(public) })
-	}
-	if a.servers.signer != nil {
-		g.Go(func() error { return a.servers.signer.Run(public) })
-	}
-	if a.servers.admin != nil {
-		g.Go(func() error { return a.servers.admin.Run(work) })
-	}
-	g.Go(func() error {
-		if err := recovered(func() error { return a.relays.table.Run(work) }); err != nil && work.Err() == nil {
-			a.log.Error("Muxes are refreshed no more", "detail", err.Error())
-		}
-		return nil
-	})
-	if a.promises != nil {
-		a.promises.run(work, g)
-	}
+	a.serve(g, builder, public, work)
 	a.log.Info("Sidecar is running", "version", a.version, "chain", a.spec.Name, "relays", len(a.relays.all),
 		"builder", text(a.BuilderAddr()), "gateway", text(a.GatewayAddr()), "signer", text(a.SignerAddr()), "metrics", text(a.AdminAddr()))
 
@@ -98,6 +80,29 @@ func (a *App) Run(ctx context.Context) error {
 	a.builder.Close()
 	a.log.Info("Stopped")
 	return err
+}
+
+// serve starts the listeners and the loops; the Builder API ends last.
+func (a *App) serve(g *errgroup.Group, builder, public, work context.Context) {
+	g.Go(func() error { return a.servers.builder.Run(builder) })
+	if a.servers.gateway != nil {
+		g.Go(func() error { return a.servers.gateway.Run(public) })
+	}
+	if a.servers.signer != nil {
+		g.Go(func() error { return a.servers.signer.Run(public) })
+	}
+	if a.servers.admin != nil {
+		g.Go(func() error { return a.servers.admin.Run(work) })
+	}
+	g.Go(func() error {
+		if err := recovered(func() error { return a.relays.table.Run(work) }); err != nil && work.Err() == nil {
+			a.log.Error("Muxes are refreshed no more", "detail", err.Error())
+		}
+		return nil
+	})
+	if a.promises != nil {
+		a.promises.run(work, g)
+	}
 }
 
 // text is an address for the log, empty without a listener.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"slices"
 
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
 	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/internal/config"
@@ -80,6 +83,25 @@ func (s *Service) revoke(ctx context.Context, c *call) (any, error) {
 	}
 	s.cfg.Policy.forget(id)
 	s.cfg.Log.Warn("A module's secret was revoked", "module", id)
+	return nil, nil
+}
+
+// revokeProxy ends a proxy key for good, whose ever it is: it signs no more, not
+// after a reload or a restart either. There is no way back; a module makes
+// another.
+func (s *Service) revokeProxy(ctx context.Context, c *call) (any, error) {
+	r := reader{fields: c.fields}
+	key := r.key("proxy", phase0.PublicKeyLength, bellatrix.ExecutionAddressLength)
+	if r.err != nil {
+		return nil, r.err
+	}
+	c.key, c.proxy = key.String(), true
+	s.admin.Lock()
+	defer s.admin.Unlock()
+	if err := s.cfg.Policy.proxies.Revoke(ctx, key); err != nil {
+		return nil, err
+	}
+	s.cfg.Log.Warn("A proxy key was revoked", "key", key.String())
 	return nil, nil
 }
 

@@ -10,6 +10,35 @@ import (
 	"sidecar/internal/config"
 )
 
+// TestRevokeProxy: by the administrator only, of both schemes, whose ever it is.
+func TestRevokeProxy(t *testing.T) {
+	h := newHouse(t, nil)
+	for _, ecdsa := range []bool{false, true} {
+		key := h.proxy(t, "MOD_A", ecdsa).String()
+		path := map[bool]string{false: proxyBLSPath, true: proxyECDSAPath}[ecdsa]
+		sign := func() reply { return h.post(t, "MOD_A", path, signBody("proxy", key, 1, 1)) }
+		body := `{"proxy":"` + key + `"}`
+		if got := sign(); got.status != 200 {
+			t.Fatalf("before: %d %s", got.status, got.body)
+		}
+		if got := h.post(t, "MOD_A", pathProxy, body); got.status != 401 {
+			t.Errorf("by its module: %d %s", got.status, got.body)
+		}
+		if got := h.post(t, "", pathProxy, body); got.status != 200 || got.body != "" {
+			t.Errorf("revoke: %d %s", got.status, got.body)
+		}
+		if got := sign(); got.status != 404 {
+			t.Errorf("after: %d %s", got.status, got.body)
+		}
+		if got := h.post(t, "", pathProxy, body); got.status != 404 {
+			t.Errorf("unknown: %d %s", got.status, got.body)
+		}
+	}
+	if got := h.post(t, "", pathProxy, `{"proxy":"0x00"}`); got.status != 422 {
+		t.Errorf("no key: %d %s", got.status, got.body)
+	}
+}
+
 // TestRevoke: at once, after a reload and after a restart; until there is a new
 // secret. [CBST2-04]
 func TestRevoke(t *testing.T) {

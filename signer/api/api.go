@@ -46,6 +46,9 @@ type Proxies interface {
 	// Generate makes a proxy key for a module, durably, delegated by a
 	// validator's key through the signer. Faults: the signer's, the store's.
 	Generate(ctx context.Context, module string, delegator phase0.BLSPubKey, ecdsa bool) (Proxy, error)
+	// Revoke ends a proxy key for good, durably, before it returns. A fault of
+	// kind NotFound is a key that it does not hold.
+	Revoke(ctx context.Context, key commitments.Key) error
 }
 
 // Revocations remember which secrets are worth nothing any more.
@@ -144,6 +147,7 @@ const (
 	pathIntents    = signerPath + "intents"
 	pathReload     = "/reload"
 	pathRevoke     = "/revoke_jwt"
+	pathProxy      = "/revoke_proxy"
 	pathStatus     = "/status"
 	pathOpenAPI    = "/openapi.json"
 )
@@ -169,5 +173,6 @@ func (s *Service) Routes() []httpd.Route {
 		guarded("intents", http.MethodPost, pathIntents, RouteIntents, maxIntent, s.intent),
 		guarded("reload", http.MethodPost, pathReload, "", maxBody, s.reload),
 		guarded("revoke_jwt", http.MethodPost, pathRevoke, "", maxBody, s.revoke),
+		guarded("revoke_proxy", http.MethodPost, pathProxy, "", maxBody, s.revokeProxy),
 	}
 }

@@ -97,6 +97,19 @@ func (g *registry) Generate(ctx context.Context, module string, delegator phase0
 	return g.adopt(ctx, p)
 }
 
+func (g *registry) Revoke(_ context.Context, key commitments.Key) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.IndexFunc(g.proxies, func(p Proxy) bool { return p.Key == key })
+	if i < 0 {
+		return signer.ErrUnknownKey.With("%s", key)
+	}
+	g.proxies = slices.Delete(g.proxies, i, i+1)
+	delete(g.bls, key.BLS)
+	delete(g.ecdsa, key)
+	return nil
+}
+
 // adopt has a proxy delegated down the signer's road.
 func (g *registry) adopt(ctx context.Context, p Proxy) (Proxy, error) {
 	e := ledger.Entry{Kind: ledger.KindProxy, Module: p.Module, Key: commitments.BLSKey(p.Delegator), Proxy: &commitments.ProxyDelegation{Delegator: p.Delegator, Proxy: p.Key}}

@@ -130,7 +130,7 @@ func TestOpenAPI_Answers(t *testing.T) {
 	bodies := map[string]string{
 		pathLegacy: `{"type":"consensus","pubkey":"` + keyOne + `","object_root":"` + vectorRoot + `"}`, blsPath: signBody("pubkey", keyOne, 1, 1),
 		proxyBLSPath: signBody("proxy", b, 1, 1), proxyECDSAPath: signBody("proxy", e, 1, 1), pathGenerate: `{"pubkey":"` + keyOne + `","scheme":"bls"}`,
-		pathIntents: h.intentBody(e, "x", nil), pathReload: `{}`, pathRevoke: `{"module_id":"MOD_B"}`, pathPubkeys: "", pathStatus: "", pathOpenAPI: "",
+		pathIntents: h.intentBody(e, "x", nil), pathReload: `{}`, pathRevoke: `{"module_id":"MOD_B"}`, pathProxy: `{"proxy":"` + h.proxy(t, "MOD_B", true).String() + `"}`, pathPubkeys: "", pathStatus: "", pathOpenAPI: "",
 	}
 	for _, r := range h.Routes() {
 		good, ok := bodies[r.Path]
@@ -138,7 +138,7 @@ func TestOpenAPI_Answers(t *testing.T) {
 			t.Fatalf("no body for %s", r.Path)
 		}
 		module, secret := "MOD_A", secretA
-		if r.Path == pathReload || r.Path == pathRevoke {
+		if r.Path == pathReload || r.Path == pathRevoke || r.Path == pathProxy {
 			module, secret = "", secretAdmin
 		}
 		try := []reply{

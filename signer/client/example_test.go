@@ -113,7 +113,9 @@ func (h holder) Sign(_ context.Context, _ commitments.Key, m commitments.Message
 
 type noProxies struct{}
 
-func (noProxies) Of(string) []api.Proxy                    { return nil }
+func (noProxies) Of(string) []api.Proxy                         { return nil }
+func (noProxies) Revoke(context.Context, commitments.Key) error { return signer.ErrUnknownKey }
+
 func (noProxies) Lookup(commitments.Key) (api.Proxy, bool) { return api.Proxy{}, false }
 func (noProxies) Generate(context.Context, string, phase0.BLSPubKey, bool) (api.Proxy, error) {
 	return api.Proxy{}, errors.New("no proxies here")
