@@ -29,6 +29,7 @@ func writtenIn(t testing.TB, e engineCase) string {
 		}
 	}
 	must(t, l, page(1), Entry{Kind: KindReceipt, Note: map[string]string{"relay": "a"}})
+	must(t, l, page(1), promise(1, "again")) // a second answer of a request
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -60,12 +61,12 @@ func changes() map[string]func(*bolt.Tx) error {
 		"previous hash":           flip(bucketRecords, number(3), 5),
 		"entry":                   flip(bucketRecords, number(1), 60),
 		"seal":                    flip(bucketRecords, number(3), -3),
-		"last record":             flip(bucketRecords, number(8), -3),
+		"last record":             flip(bucketRecords, number(9), -3),
 		"entry removed":           remove(bucketRecords, number(1)),
 		"seal removed":            remove(bucketRecords, number(3)),
-		"tail removed":            remove(bucketRecords, number(8)),
-		"record added":            put(bucketRecords, number(9), []byte("x")),
-		"short record":            put(bucketRecords, number(8), []byte("x")),
+		"tail removed":            remove(bucketRecords, number(9)),
+		"record added":            put(bucketRecords, number(10), []byte("x")),
+		"short record":            put(bucketRecords, number(9), []byte("x")),
 		"head":                    flip(bucketMeta, keyHead, 20),
 		"head removed":            remove(bucketMeta, keyHead),
 		"network":                 put(bucketMeta, keyMeta, []byte(`{"schema":1,"network":"mainnet","genesis_fork_version":"0x00000000","instance":"0x00000000000000000000000000000000"}`)),
@@ -79,6 +80,7 @@ func changes() map[string]func(*bolt.Tx) error {
 		"resource added":          put(bucketResources, []byte("zz"), number(1)),
 		"request forgotten":       remove(bucketRequests, hash[:]),
 		"request given away":      put(bucketRequests, hash[:], number(4)),
+		"later answer named":      put(bucketRequests, hash[:], number(6)),
 		"page entry removed":      remove(bucketPages, pageKey(page(1), 1)),
 		"page entry added":        put(bucketPages, pageKey(page(2), 1), nil),
 		"bucket of seals dropped": func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketEntries) },
@@ -88,7 +90,7 @@ func changes() map[string]func(*bolt.Tx) error {
 // TestVerify_FindsEveryChange changes one thing at a time in a sound ledger.
 func TestVerify_FindsEveryChange(t *testing.T) {
 	sound := written(t)
-	if sum, err := Verify(sound); err != nil || sum.Records != 8 || sum.Entries != 5 || sum.Seals != 3 || sum.Newest != 1 {
+	if sum, err := Verify(sound); err != nil || sum.Records != 9 || sum.Entries != 6 || sum.Seals != 3 || sum.Newest != 1 {
 		t.Fatalf("sound ledger: %+v, %v", sum, err)
 	}
 	original, err := os.ReadFile(sound)
@@ -189,7 +191,7 @@ func testRecords_ShowsAllInOrder(t *testing.T, e engineCase) {
 	if _, err := e.walk(path, func(r Record) error { offline = append(offline, r); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if len(open) != 8 || !reflect.DeepEqual(open, offline) || open[2].Seq != 2 || open[2].Seal[0] != 1 || open[7].Entry.Note["relay"] != "a" {
+	if len(open) != 9 || !reflect.DeepEqual(open, offline) || open[2].Seq != 2 || open[2].Seal[0] != 1 || open[7].Entry.Note["relay"] != "a" {
 		t.Errorf("records: %+v", open)
 	}
 	stop := errors.New("enough")

@@ -120,13 +120,21 @@ func (p *pgProxy) arm(mark string, late bool) {
 	p.mark, p.late = []byte(mark), late
 }
 
+// silence lets nothing through until it is released.
+func (p *pgProxy) silence(t *testing.T) (release func()) {
+	p.mu.Lock()
+	release = sync.OnceFunc(p.mu.Unlock)
+	t.Cleanup(release)
+	return release
+}
+
 // TestCrash_Commit loses the connection at every durable step, before the server
 // has it and after it is done. Nothing is released, nothing is poisoned; asking
 // again has the one answer, and the ledger holds it once.
 func TestCrash_Commit(t *testing.T) {
 	marks := map[string]string{"entry": `"resources":["second"]`, "seal": `"signature":`, "verdict": `"verdict":`}
 	for name, step := range durableSteps() {
-		for way, late := range map[string]bool{"lost before": false, "done, and the answer lost": true} {
+		for way, late := range map[string]bool{"lost before": false, "done": true, "done, asked again at once": true} {
 			t.Run(name+" "+way, func(t *testing.T) {
 				direct := pgCase(testDSN(t)).create(t)
 				p := newPgProxy(t, testDSN(t))
@@ -140,13 +148,21 @@ func TestCrash_Commit(t *testing.T) {
 				if err := step.run(l, first); !errors.Is(err, ErrDatabase) {
 					t.Fatalf("got %v, want %v", err, ErrDatabase)
 				}
-				if late {
+				atOnce := way == "done, asked again at once"
+				switch {
+				case late && !atOnce:
 					// What became durable is shown, though nobody was answered.
 					within(t, pgPatience, "it is followed", func() bool { return step.done(l.Page(page(7))) })
-				} else if sum, err := WalkPostgres(pgConfig(direct), nil); err != nil || sum.Records != 1 {
-					t.Errorf("%d records, %v; want the first alone", sum.Records, err)
+				case !late:
+					if sum, err := WalkPostgres(pgConfig(direct), nil); err != nil || sum.Records != 1 {
+						t.Errorf("%d records, %v; want the first alone", sum.Records, err)
+					}
 				}
-				within(t, pgPatience, "it works again", func() bool { return step.run(l, first) == nil })
+				if err := step.run(l, first); atOnce && err != nil {
+					t.Errorf("at once: %v", err)
+				} else if err != nil {
+					within(t, pgPatience, "it works again", func() bool { return step.run(l, first) == nil })
+				}
 				if !step.done(l.Page(page(7))) || l.Poisoned() != nil {
 					t.Errorf("page %+v, poisoned %v", l.Page(page(7)), l.Poisoned())
 				}
@@ -189,11 +205,11 @@ func TestServer_Silent(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	must(t, l, page(1), promise(1, "first"))
-	p.mu.Lock() // nothing goes through
+	release := p.silence(t)
 	started := time.Now()
 	_, err = l.Append(context.Background(), page(1), constant(promise(2, "second")))
 	waited := time.Since(started)
-	p.mu.Unlock()
+	release()
 	if !errors.Is(err, ErrDatabase) || waited > 5*c.timeout() {
 		t.Errorf("got %v after %v, want %v within %v", err, waited, ErrDatabase, 5*c.timeout())
 	}
@@ -201,4 +217,37 @@ func TestServer_Silent(t *testing.T) {
 		_, err := l.Append(context.Background(), page(1), func(v commitments.View) (Entry, error) { return promise(2, "second"), nil })
 		return err == nil
 	})
+}
+
+// TestLease_RunsOut: who cannot renew stops before the lease ends, by its own
+// clock; and a lease that ran out is taken anew, not gone on with.
+func TestLease_RunsOut(t *testing.T) {
+	direct := pgCase(testDSN(t)).create(t)
+	p := newPgProxy(t, testDSN(t))
+	c := shortLease(p.of(t, direct), "cut off")
+	l, err := OpenPostgres(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	dsn, _ := readDSN(direct)
+	sql(t, dsn, `update ledger_lease set expires_at = '-infinity'`)
+	if _, err := l.Append(context.Background(), page(1), constant(promise(1, "r"))); !errors.Is(err, ErrLease) {
+		t.Errorf("after its end: got %v, want %v", err, ErrLease)
+	}
+	within(t, pgPatience, "it leads again", func() bool { return l.Standing().Leads })
+	if got, want := l.Standing().Token, uint64(2); got != want {
+		t.Errorf("token %d, want %d", got, want)
+	}
+	must(t, l, page(1), promise(1, "r")) // renews the lease, and no more than that
+	release := p.silence(t)
+	cut := time.Now()
+	within(t, c.Lease, "it stands by", func() bool { return !l.Standing().Leads })
+	early := time.Since(cut)
+	_, err = l.Append(context.Background(), page(1), constant(promise(1, "r")))
+	release()
+	if !errors.Is(err, ErrDatabase) || early > c.Lease {
+		t.Errorf("it stood by after %v with %v", early, err)
+	}
+	within(t, pgPatience, "it leads again", func() bool { return l.Standing().Token == 3 })
 }
