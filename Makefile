@@ -5,7 +5,7 @@ PACKAGES    = ./...
 FUZZTIME   ?= 20s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build test race check lint fmt vet staticcheck structure bench bench-peer fuzz devnet contracts contracts-test clean
+.PHONY: all build test race check lint fmt vet staticcheck structure bench bench-peer fuzz devnet contracts contracts-test e2e clean
 
 all: build
 
@@ -55,6 +55,9 @@ contracts: ## compiles contracts/src into contracts/bindings, with the compiler 
 contracts-test: contracts ## forge on the contracts, then Go on their committed code
 	cd contracts && npm test --silent
 	go test -count=1 ./contracts/...
+
+e2e: ## our contracts on EigenLayer's real core, a module of its own for its licence
+	cd e2e/eigenlayer && go vet ./... && go test -count=1 ./...
 
 clean:
 	rm -rf bin
