@@ -7,7 +7,7 @@ PACKAGES    = ./...
 FUZZTIME   ?= 20s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build postgres test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-signer fuzz e2e-dirk \
+.PHONY: all build postgres test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-signer fuzz e2e-dirk e2e \
 	devnet contracts contracts-test clean
 
 all: build
@@ -74,6 +74,9 @@ contracts: ## compiles contracts/src into contracts/bindings, with the compiler 
 contracts-test: contracts ## forge on the contracts, then Go on their committed code
 	cd contracts && npm test --silent
 	go test -count=1 ./contracts/...
+
+e2e: ## our contracts on EigenLayer's real core, a module of its own for its licence
+	cd e2e/eigenlayer && go vet ./... && go test -count=1 ./...
 
 clean:
 	rm -rf bin

@@ -8,6 +8,7 @@ import (
 	"github.com/ethereum/go-ethereum/accounts/abi"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/core/vm"
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/holiman/uint256"
 
@@ -139,6 +140,15 @@ func excuses() map[string]struct {
 		"gas above the cap":     {"GasAboveCap", tx(func(x *types.DynamicFeeTx) { x.Gas = 5_000_001 })},
 		"last nonce":            {"NonceTooHigh", tx(func(x *types.DynamicFeeTx) { x.Nonce = 1<<64 - 1 })},
 		"high s":                {"SignatureHighS", raw(highS)},
+		"short recipient": {"TransactionEncoding", raw(func(b []byte) []byte {
+			return relist(b, func(list []any) { list[5] = make([]byte, 19) })
+		})},
+		"parity beyond a byte": {"SignatureInvalid", raw(func(b []byte) []byte {
+			return relist(b, func(list []any) { list[9] = 256 + list[9].(*big.Int).Uint64() })
+		})},
+		"r is zero": {"SignatureInvalid", raw(func(b []byte) []byte {
+			return relist(b, func(list []any) { list[10] = uint64(0) })
+		})},
 		"legacy transaction":    {"TransactionType", raw(func(b []byte) []byte { return b[1:] })},
 		"blob transaction":      {"TransactionType", raw(func(b []byte) []byte { return append([]byte{3}, b[1:]...) })},
 		"no transaction":        {"TransactionType", raw(func([]byte) []byte { return nil })},
@@ -176,18 +186,51 @@ func TestAbsent_excuses(t *testing.T) {
 
 // highS replaces the signature by its other half, which recovers the same sender.
 func highS(b []byte) []byte {
+	return relist(b, func(list []any) {
+		n, _ := new(big.Int).SetString("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", 16)
+		list[9], list[11] = 1-list[9].(*big.Int).Uint64(), n.Sub(n, list[11].(*big.Int))
+	})
+}
+
+// relist changes fields of a transaction, in canonical RLP.
+func relist(b []byte, change func(list []any)) []byte {
 	var tx types.Transaction
 	if err := tx.UnmarshalBinary(b); err != nil {
 		panic(err)
 	}
 	v, r, s := tx.RawSignatureValues()
-	n, _ := new(big.Int).SetString("fffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141", 16)
-	list := []any{tx.ChainId(), tx.Nonce(), tx.GasTipCap(), tx.GasFeeCap(), tx.Gas(), tx.To(), tx.Value(), tx.Data(), []any{}, 1 - v.Uint64(), r, new(big.Int).Sub(n, s)}
+	list := []any{tx.ChainId(), tx.Nonce(), tx.GasTipCap(), tx.GasFeeCap(), tx.Gas(), tx.To(), tx.Value(), tx.Data(), []any{}, v, r, s}
+	change(list)
 	body, err := rlp.EncodeToBytes(list)
 	if err != nil {
 		panic(err)
 	}
 	return append([]byte{2}, body...)
+}
+
+// TestVerifier_config: no verifier is made for a chain that cannot be.
+func TestVerifier_config(t *testing.T) {
+	good := VerifierConfig{GenesisTime: 1, SlotMillis: 12_000, FirstSlot: 1, EndSlot: 2, SigningDomain: [32]byte{1}}
+	for name, change := range map[string]func(*VerifierConfig, *machine){
+		"":              func(*VerifierConfig, *machine) {},
+		"no slot time":  func(c *VerifierConfig, _ *machine) { c.SlotMillis = 0 },
+		"no slots":      func(c *VerifierConfig, _ *machine) { c.FirstSlot = 2 },
+		"no domain":     func(c *VerifierConfig, _ *machine) { c.SigningDomain = [32]byte{} },
+		"too far":       func(c *VerifierConfig, _ *machine) { c.EndSlot = 1 << 40 },
+		"huge chain id": func(_ *VerifierConfig, m *machine) { m.config.ChainID = new(big.Int).Lsh(big.NewInt(1), 64) },
+		"no chain id":   func(_ *VerifierConfig, m *machine) { m.config.ChainID = new(big.Int) },
+	} {
+		c, m := good, newMachine(t, false)
+		change(&c, m)
+		input, err := load(t, FaultVerifier).Deploy(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _, _, err = m.evm().Create(stranger, input, vm.NewGasBudget(30_000_000, 0), new(uint256.Int))
+		if (err == nil) != (name == "") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
 }
 
 // TestAbsent_evidence: proofs that do not hold, in an order no honest tool makes.

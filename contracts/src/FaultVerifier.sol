@@ -71,8 +71,6 @@ contract FaultVerifier {
     error NonceSpentInBlock();
     /// Both promises are for the same transaction.
     error SamePromise();
-    /// The promises are for two slots.
-    error SlotsDiffer();
     /// The promises are for two senders.
     error SendersDiffer();
     /// The promises are for two nonces.
@@ -144,7 +142,7 @@ contract FaultVerifier {
     ) external view returns (Fault memory) {
         Promised memory p = _promised(slasher, delegation.delegation, one);
         Promised memory q = _promised(slasher, delegation.delegation, other);
-        if (p.slot != q.slot) revert SlotsDiffer();
+        // One delegation is for one slot, so both promises are.
         if (p.sender != q.sender) revert SendersDiffer();
         if (p.nonce != q.nonce) revert NoncesDiffer();
         if (p.txHash == q.txHash) revert SamePromise();

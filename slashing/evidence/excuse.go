@@ -54,7 +54,6 @@ const (
 
 // Two promises that do not contradict each other.
 const (
-	SlotsDiffer   Excuse = "SlotsDiffer"
 	SendersDiffer Excuse = "SendersDiffer"
 	NoncesDiffer  Excuse = "NoncesDiffer"
 	SamePromise   Excuse = "SamePromise"

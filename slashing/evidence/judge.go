@@ -114,8 +114,6 @@ func (f File) contradiction(p Promised, rules Rules, slasher common.Address) err
 	switch {
 	case err != nil:
 		return err
-	case p.Slot != q.Slot:
-		return SlotsDiffer
 	case p.Sender != q.Sender:
 		return SendersDiffer
 	case p.Nonce != q.Nonce:
