@@ -68,7 +68,7 @@ func (l *Ledger) tend() {
 		return err
 	})
 	if err != nil {
-		l.fail(err)
+		_ = l.fail(err) // nobody waits for the answer
 	}
 	l.meter().leads(s.standing().Leads)
 }
