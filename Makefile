@@ -15,8 +15,8 @@ all: build
 build: ## bin/sidecar, the production binary
 	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/sidecar ./cmd/sidecar
 
-postgres: # a PostgreSQL for the tests of the shared ledger, installed where that may be
-	@scripts/postgres.sh
+postgres: ## a PostgreSQL for the tests of the shared ledger, where it can be had
+	@./scripts/postgres.sh
 
 test: postgres ## the ordinary tests: real servers, real keys, real geth, under ten minutes on two cores
 	go test -timeout 10m $(PACKAGES)
@@ -51,7 +51,7 @@ bench-signer: ## what of the key operation's rate is left with the ledger, media
 	go test -run '^$$' -bench 'BenchmarkSign|BenchmarkKey' -benchmem ./signer
 
 bench: ## Go benchmarks, then this sidecar beside mev-boost in one run
-	go test -run '^$$' -bench . -benchmem ./internal/wire ./builderapi ./modules/inclusion ./commitments
+	go test -run '^$$' -bench . -benchmem ./internal/wire ./builderapi ./modules/inclusion ./commitments ./internal/ledger
 	$(MAKE) bench-peer
 
 bench-peer:

@@ -2,14 +2,12 @@ package ledger
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"os"
 	"reflect"
 	"testing"
 
-	"github.com/attestantio/go-eth2-client/spec/phase0"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -258,21 +256,4 @@ func seedRecords(f *testing.F) error {
 			return nil
 		})
 	}), db.Close())
-}
-
-func BenchmarkAppendSeal(b *testing.B) {
-	l, _ := fresh(b)
-	b.SetParallelism(32)
-	b.RunParallel(func(pb *testing.PB) {
-		for n := 0; pb.Next(); n++ {
-			r, err := l.Append(context.Background(), page(phase0.Slot(n/8)), constant(promise(n, "")))
-			if err == nil {
-				err = l.Seal(context.Background(), r, make([]byte, 96))
-			}
-			if err != nil {
-				b.Error(err)
-				return
-			}
-		}
-	})
 }

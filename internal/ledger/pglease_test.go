@@ -211,11 +211,12 @@ func TestLease_HandedToAndFro(t *testing.T) {
 	where := pgCase(testDSN(t)).create(t)
 	dsn, _ := readDSN(where)
 	c := newContest(t, where)
-	stopA := c.enter(4, "a", sidecarAt(t, where, "a"))
-	stopB := c.enter(4, "b", sidecarAt(t, where, "b"))
-	// Who takes a free lease is chance: until both had it, within bounds.
-	for i := 0; i < 12 || i < 200 && min(c.releasedBy("a"), c.releasedBy("b")) == 0; i++ {
-		c.wait(100)
+	a := sidecarAt(t, where, "a")
+	time.Sleep(50 * time.Millisecond) // half a pace apart: each has its chance of a free lease
+	b := sidecarAt(t, where, "b")
+	stopA, stopB := c.enter(4, "a", a), c.enter(4, "b", b)
+	for round := 0; round < 12 || round < 200 && (c.releasedBy("a") == 0 || c.releasedBy("b") == 0); round++ {
+		c.wait(50)
 		sql(t, dsn, `update ledger_lease set token = token + 1, expires_at = '-infinity'`)
 	}
 	stopA()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -286,6 +287,39 @@ func tree(err error) []error {
 		}
 	}
 	return all
+}
+
+// TestPostgres_LeastPrivilege: a role that may not delete anything, and change
+// only what changes, is enough.
+func TestPostgres_LeastPrivilege(t *testing.T) {
+	dsn := testDSN(t)
+	if os.Getenv("SIDECAR_TEST_POSTGRES") != "" {
+		t.Skip("SIDECAR_TEST_POSTGRES is set: no role is made on a server that is not ours")
+	}
+	where := pgCase(dsn).create(t)
+	owner, _ := readDSN(where)
+	schema := owner[strings.LastIndex(owner, "=")+1:]
+	role := "role_" + unique()
+	sql(t, owner, "create role "+role+" login")
+	t.Cleanup(func() { _ = pgtest.Exec(dsn, "drop owned by "+role+"; drop role "+role) })
+	for _, grant := range []string{
+		"usage on schema " + schema,
+		"select, insert on ledger_records, ledger_entries, ledger_seals, ledger_resources, ledger_requests",
+		"select, update on ledger_head, ledger_lease",
+		"select on ledger_meta",
+	} {
+		sql(t, owner, "grant "+grant+" to "+role)
+	}
+	limited := filepath.Join(t.TempDir(), "dsn")
+	writeFile(t, limited, owner+" user="+role)
+	l := sidecarAt(t, limited, "limited")
+	seal(t, l, must(t, l, page(1), promise(1, "r")), 1)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if sum, err := WalkPostgres(pgConfig(limited), nil); err != nil || sum.Records != 2 {
+		t.Errorf("%d records, %v", sum.Records, err)
+	}
 }
 
 func TestPostgres_Config(t *testing.T) {

@@ -120,7 +120,7 @@ func findPostgres() (string, error) {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("initdb and postgres: %w in PATH or /usr/lib/postgresql", exec.ErrNotFound)
+	return "", fmt.Errorf("initdb and postgres: %w, nor in /usr/lib/postgresql", exec.ErrNotFound)
 }
 
 // unprivileged makes the server another user's: it refuses to run as root.
