@@ -72,6 +72,7 @@ func (a *App) Run(ctx context.Context) error {
 	if a.promises != nil {
 		a.promises.run(work, g)
 	}
+	a.startChildren(work, g)
 	a.log.Info("Sidecar is running", "version", a.version, "chain", a.spec.Name, "relays", len(a.relays.all),
 		"builder", text(a.BuilderAddr()), "gateway", text(a.GatewayAddr()), "signer", text(a.SignerAddr()), "metrics", text(a.AdminAddr()))
 

@@ -118,3 +118,7 @@ func (m *client) call(ctx context.Context, hc *http.Client, op string, in, out a
 	}
 	return err
 }
+
+// Healthy is one health check, for whoever started the module's process.
+// Faults: this package's.
+func (m *client) Healthy(ctx context.Context) error { return m.handshake(ctx) }
