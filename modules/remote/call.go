@@ -47,6 +47,10 @@ func (m *client) post(ctx context.Context, hc *http.Client, op string, in, out a
 	req.Header.Set("Content-Type", mediaJSON)
 	req.Header.Set("Accept", mediaJSON)
 	req.Header.Set("Authorization", "Bearer "+string(m.secret))
+	// Every question may be asked twice: one that meets a connection which the
+	// module has just closed is asked again. The key itself is not sent.
+	// [net/http: Transport, Idempotency-Key]
+	req.Header["Idempotency-Key"] = nil
 	if d, ok := ctx.Deadline(); ok {
 		if left := m.clock.Until(d); left > 0 {
 			req.Header.Set(timeoutHeader, strconv.FormatInt(max(left.Milliseconds(), 1), 10))

@@ -99,7 +99,8 @@ func (m *client) probe(ctx context.Context) string {
 	defer cancel()
 	err := m.handshake(ctx)
 	if err != nil && fault.Of(err) == nil {
-		err = ErrUnreachable.Wrap(err)
+		// Not wrapped: a call that fails for this has not run out of its own time.
+		err = ErrUnreachable.With("health check: %v", err)
 	}
 	m.state.Store(&state{down: err})
 	return fault.Code(err)

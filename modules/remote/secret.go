@@ -37,7 +37,7 @@ func ReadSecret(path string) (Secret, error) {
 	}
 	s := strings.TrimRight(string(b), "\r\n")
 	if len(s) < minSecret || len(b) > maxSecretFile || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return "", fmt.Errorf("%s is not one line of %d printable characters or more", path, minSecret)
+		return "", fmt.Errorf("%s is not one line of %d printable characters or more, without blanks", path, minSecret)
 	}
 	return Secret(s), nil
 }
