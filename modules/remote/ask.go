@@ -25,8 +25,9 @@ type (
 		Request commitments.Request `json:"request"`
 	}
 	commitAsk struct {
-		View    viewJSON            `json:"view"`
-		Request commitments.Request `json:"request"`
+		View        viewJSON            `json:"view"`
+		Request     commitments.Request `json:"request"`
+		RequestHash hexBytes            `json:"request_hash"` // of Request, so that nobody needs keccak256
 	}
 	verifyAsk struct {
 		Page      pageJSON      `json:"page"`

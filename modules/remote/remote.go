@@ -210,14 +210,16 @@ func (m *client) Slot(ctx context.Context, req commitments.Request) (phase0.Slot
 // modules.ErrDraft.
 func (m *client) Commit(ctx context.Context, view commitments.View, req commitments.Request) (commitments.Draft, error) {
 	var out draftAnswer
-	if err := m.call(ctx, m.others, opCommit, commitAsk{View: viewOf(view, m.info.CommitmentTypes), Request: req}, &out); err != nil {
+	hash := req.Hash()
+	ask := commitAsk{View: viewOf(view, m.info.CommitmentTypes), Request: req, RequestHash: hash[:]}
+	if err := m.call(ctx, m.others, opCommit, ask, &out); err != nil {
 		return commitments.Draft{}, err
 	}
 	d, err := out.draft()
 	if err != nil {
 		return commitments.Draft{}, err
 	}
-	if c := &d.Commitment; c.Type != req.Type || c.RequestHash != req.Hash() || c.Slasher != req.Slasher {
+	if c := &d.Commitment; c.Type != req.Type || c.RequestHash != hash || c.Slasher != req.Slasher {
 		return commitments.Draft{}, modules.ErrDraft.With("module %s", m.info.ID)
 	}
 	return d, nil
