@@ -25,6 +25,7 @@ import (
 	"sidecar/internal/ledger"
 	"sidecar/internal/mux"
 	"sidecar/internal/relay"
+	"sidecar/internal/supervise"
 	"sidecar/internal/telemetry"
 	"sidecar/signer"
 	"sidecar/signer/api"
@@ -213,6 +214,7 @@ func TestDocsMetrics(t *testing.T) {
 	signer.NewMetrics(r)
 	api.NewMetrics(r)
 	slashing.NewMetrics(r)
+	supervise.NewMetrics(r)
 	var registered bytes.Buffer
 	if err := r.Write(&registered); err != nil {
 		t.Fatal(err)

@@ -43,6 +43,7 @@ func journeys() []journeyOf {
 		{"promise/kept in electra json", journeyKept(chain.Electra, false)},
 		{"promise/kept in deneb json", journeyKept(chain.Deneb, false)},
 		{"promise/rivals", journeyRivals},
+		{"promise/from afar", journeyAfar},
 		{"promise/mux", journeyMuxPromise},
 		{"promise/refused", journeyRefused},
 		{"promise/no path", journeyNoPath},

@@ -29,6 +29,7 @@ const usage = `sidecar proposes through relays, promises what its blocks will ho
     --new-history                   make a ledger although proxy keys are there: theirs is lost; the new one holds
   sidecar ledger verify | show | export | import | adopt    look after a ledger that no sidecar has open
   sidecar tls     --dir DIR         make certificates for the Signer API and its callers; see sidecar tls -h
+  sidecar module  test | new        hold a module to the suite; write a new one; see sidecar module -h
   sidecar version                   print the version
 
 FILE is sidecar.toml unless CB_CONFIG or the flag says otherwise. Secrets are never flags.
@@ -41,6 +42,9 @@ func command(ctx context.Context, args []string) error {
 	}
 	if args[0] == "tls" {
 		return makeCertificates(args[1:])
+	}
+	if args[0] == "module" {
+		return moduleCommand(ctx, args[1:])
 	}
 	if args[0] == "ledger" {
 		return ledgerCommand(ctx, args[1:])

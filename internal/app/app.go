@@ -24,6 +24,7 @@ import (
 	"sidecar/internal/ledger"
 	"sidecar/internal/metrics"
 	"sidecar/internal/relay"
+	"sidecar/internal/supervise"
 	"sidecar/internal/telemetry"
 	"sidecar/modules"
 	"sidecar/signer"
@@ -49,12 +50,13 @@ var (
 
 // App is a configured sidecar. Make it with New, run it once with Run.
 type App struct {
-	config  *config.Config
-	version string
-	spec    chain.Spec
-	clock   *chain.Clock
-	log     *slog.Logger
-	metrics *metrics.Registry
+	config   *config.Config
+	version  string
+	spec     chain.Spec
+	clock    *chain.Clock
+	log      *slog.Logger
+	metrics  *metrics.Registry
+	children *supervise.Metrics
 
 	relays   *relaySets
 	parent   *execution.Client // of extra validation; may be nil
@@ -121,6 +123,7 @@ func bare(c *config.Config, version string, log *slog.Logger) *App {
 	a := &App{config: c, version: version, spec: c.Chain(), log: log}
 	a.clock = chain.NewClock(a.spec, nil)
 	a.metrics = telemetry.NewRegistry(version, "", a.spec.Name)
+	a.children = supervise.NewMetrics(a.metrics)
 	return a
 }
 

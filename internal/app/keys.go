@@ -177,10 +177,11 @@ func vouchBy(s func() *signer.Signer, clock *chain.Clock) vouching {
 	}
 }
 
-// promising is the id of the module that makes promises.
+// promising is the id of the first module that makes promises: its proxy key is
+// the delegate, and signs for the others that promise, too.
 func promising(c *config.Config) string {
-	for _, m := range c.Modules {
-		if m.Type == config.ModuleInclusion {
+	for i := range c.Modules {
+		if m := &c.Modules[i]; m.Promises() {
 			return m.ID
 		}
 	}

@@ -19,7 +19,6 @@ import (
 	"sidecar/internal/execution"
 	"sidecar/internal/ledger"
 	"sidecar/modules"
-	"sidecar/modules/all"
 	"sidecar/signer"
 	"sidecar/slashing"
 )
@@ -87,31 +86,6 @@ func newPromises(a *App) (p *promises, err error) {
 	})
 	return p, err
 }
-
-// makeModules makes every module that runs in this process. Modules of the type
-// "commit" are processes of their own.
-func (p *promises) makeModules(a *App) error {
-	builtin := all.Builtin()
-	for i, m := range a.config.Modules {
-		if m.Type == config.ModuleCommit {
-			continue
-		}
-		host := modules.Host{
-			ID: m.ID, SigningID: m.SigningID, Spec: a.spec, Clock: a.clock, Log: a.log.With("module", m.ID), State: p.execution,
-		}
-		made, err := builtin[m.Type](host, func(into any) error { return a.config.DecodeModule(i, into) })
-		if err != nil {
-			return fmt.Errorf("module %s: %w", m.ID, err)
-		}
-		p.list = append(p.list, modules.WithRecovery(modules.WithTimeout(made, budgets), host.Log))
-	}
-	p.modules = modules.Set(p.list)
-	return nil
-}
-
-// budgets of a module's calls. Verify is on the path of a proposal and is bounded
-// again, tighter, by the Builder API.
-var budgets = modules.Budgets{Slot: 100 * time.Millisecond, Commit: time.Second, Verify: 100 * time.Millisecond, Audit: 10 * time.Second}
 
 // policy grants what journey d needs and nothing else: the gateway may delegate
 // with the consensus keys and close pages with the proxy; a module may promise

@@ -58,6 +58,7 @@ func (a *App) Run(ctx context.Context) error {
 
 	g, failed := errgroup.WithContext(root)
 	a.serve(g, builder, public, work)
+	a.startChildren(work, g)
 	a.log.Info("Sidecar is running", "version", a.version, "chain", a.spec.Name, "relays", len(a.relays.all),
 		"builder", text(a.BuilderAddr()), "gateway", text(a.GatewayAddr()), "signer", text(a.SignerAddr()), "metrics", text(a.AdminAddr()))
 

@@ -61,11 +61,11 @@ func (c *Config) File() string { return c.file }
 // Warnings are what the file does that may not be meant, in the form of errors.
 func (c *Config) Warnings() []string { return c.warnings }
 
-// Promises says whether a built-in module may make promises, so that signer,
-// ledger, beacon and execution node are needed.
+// Promises says whether a module may make promises, so that signer, ledger,
+// beacon and execution node are needed.
 func (c *Config) Promises() bool {
-	for _, m := range c.Modules {
-		if m.Type == ModuleInclusion {
+	for i := range c.Modules {
+		if c.Modules[i].Promises() {
 			return true
 		}
 	}

@@ -163,31 +163,3 @@ type Audit struct {
 }
 
 func (a *Audit) setDefaults() { a.AfterSlots = 64 }
-
-// Module types.
-const (
-	ModuleCommit    = "commit"    // a process of its own that asks for signatures [Commit-Boost]
-	ModuleInclusion = "inclusion" // built in: inclusion promises
-)
-
-// Module is one commitment module. [Commit-Boost: modules]
-type Module struct {
-	// ID names the module. Required, unique.
-	ID string `toml:"id"`
-	// Type is "commit" for a Commit-Boost module, or "inclusion". Required.
-	Type string `toml:"type"`
-	// SigningID is 32 bytes that set the module's signatures apart. Required, unique.
-	SigningID phase0.Root `toml:"signing_id"`
-	// DockerImage is Commit-Boost's. Accepted and not used.
-	DockerImage string `toml:"docker_image"`
-	// Env is Commit-Boost's. Accepted and not used.
-	Env map[string]string `toml:"env"`
-	// EnvFile is Commit-Boost's. Accepted and not used.
-	EnvFile string `toml:"env_file"`
-	// Signer says what a "commit" module may ask of the Signer API. Optional.
-	Signer *ModuleSigner `toml:"signer"`
-	// Config is the module's own table; see DecodeModule. Optional.
-	Config Table `toml:"config"`
-	// Rest is what a "commit" module has beside these keys.
-	Rest Table `toml:",rest"`
-}

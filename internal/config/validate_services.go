@@ -1,10 +1,6 @@
 package config
 
-import (
-	"time"
-
-	"github.com/attestantio/go-eth2-client/spec/phase0"
-)
+import "time"
 
 func (k *checker) signer() {
 	s := k.c.Signer
@@ -41,39 +37,6 @@ func lower(s string) string {
 		return string(s[0]|0x20) + s[1:]
 	}
 	return s
-}
-
-func (k *checker) modules() {
-	ids := map[string]int{}
-	signing := map[phase0.Root]int{}
-	for i := range k.c.Modules {
-		m, at := &k.c.Modules[i], element("modules", i)
-		k.require(m.ID != "", at+".id", "is missing")
-		k.require(len(m.ID) <= 64, at+".id", "is longer than 64 bytes")
-		if j, twice := ids[m.ID]; twice && m.ID != "" {
-			k.fail(at+".id", "%q is also the id of %s", m.ID, element("modules", j))
-		}
-		ids[m.ID] = i
-		k.require(k.given(at+".signing_id"), at+".signing_id", "is missing: 32 bytes in hexadecimal")
-		k.require(m.SigningID != (phase0.Root{}) || !k.given(at+".signing_id"), at+".signing_id", "is zero")
-		if j, twice := signing[m.SigningID]; twice && m.SigningID != (phase0.Root{}) {
-			k.fail(at+".signing_id", "is also the signing_id of %s", element("modules", j))
-		}
-		signing[m.SigningID] = i
-		switch m.Type {
-		case ModuleInclusion:
-			k.require(m.Signer == nil, at+".signer", "is for modules of the type commit; this one is built in")
-			for _, key := range m.Rest.keys() {
-				k.fail(at+"."+key, "is not a key here; what an inclusion module reads is in [modules.config]")
-			}
-		case ModuleCommit:
-			k.moduleSigner(m, at)
-		case "":
-			k.require(false, at+".type", "is missing: commit or inclusion")
-		default:
-			k.require(false, at+".type", "%.40q is not commit or inclusion", m.Type)
-		}
-	}
 }
 
 func (t Table) keys() []string {

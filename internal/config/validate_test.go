@@ -147,7 +147,7 @@ var wrong = map[string]struct{ file, want string }{
 	"module zero signing":    {top + one + module("a", "commit", 0), "modules[0].signing_id: is zero"},
 	"module id twice":        {top + one + module("a", "commit", 1) + module("a", "commit", 2), `modules[1].id: "a" is also the id of modules[0]`},
 	"module signing twice":   {top + one + module("a", "commit", 1) + module("b", "commit", 1), "modules[1].signing_id: is also the signing_id of modules[0]"},
-	"module type":            {top + one + module("a", "remote", 1), `f:6: modules[0].type: "remote" is not commit or inclusion`},
+	"module type":            {top + one + module("a", "events", 1), `f:6: modules[0].type: "events" is not commit, remote, inclusion or echo`},
 	"module unknown key":     {complete + module("a", "inclusion", 1) + "sleep_secs = 5\n", "modules[0].sleep_secs: is not a key here"},
 	"inclusion alone":        {top + one + module("a", "inclusion", 1), "signer: is needed by modules"},
 	"inclusion, no beacon":   {top + one + module("a", "inclusion", 1), "beacon.url: is needed by modules"},

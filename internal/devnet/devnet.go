@@ -36,6 +36,7 @@ type Options struct {
 	ProposeOnly bool                                // no modules, no ledger, no nodes
 	Lead        time.Duration                       // default: half a slot
 	AuditAfter  int                                 // slots; default 1
+	Module      string                              // [[modules]] tables in place of the built-in inclusion module
 	Extra       string                              // appended to the configuration
 	PBS         string                              // lines for [pbs]
 	RelayLines  func(i int, r *simnet.Relay) string // lines for a relay; optional
@@ -214,7 +215,7 @@ func promising(line func(string, ...any), n *simnet.Net, o Options) {
 	line("[audit]\nafter_slots = %d", after)
 	line("[signer.local.loader]\nformat = \"lighthouse\"\nkeys_path = %q\nsecrets_path = %q", filepath.Join(o.Dir, "keys"), filepath.Join(o.Dir, "secrets"))
 	line("[signer.local.store]\nkeys_path = %q\nsecrets_path = %q", filepath.Join(o.Dir, "proxy-keys"), filepath.Join(o.Dir, "proxy-secrets"))
-	line("[[modules]]\nid = \"INCLUSION\"\ntype = \"inclusion\"\nsigning_id = %q", SigningID)
+	line("%s", cmp.Or(o.Module, fmt.Sprintf("[[modules]]\nid = \"INCLUSION\"\ntype = \"inclusion\"\nsigning_id = %q", SigningID)))
 }
 
 // Verdict waits until the promise for a request was judged.

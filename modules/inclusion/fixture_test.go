@@ -182,26 +182,27 @@ func TestSuite(t *testing.T) {
 	first, second := plain(), plain()
 	second.Nonce = 6
 	onPage := w.from.sign(t, first)
-	moduletest.Run(t, moduletest.Fixture{
+	moduletest.Both(t, moduletest.Fixture{
 		Module: w.Module, Slot: slot,
 		View:    commitments.View{Page: pageOf(slot, onPage), Seq: 3},
 		Request: requestOf(slot, w.from.sign(t, second)),
-		Keep: func(t *testing.T, page commitments.Page) (commitments.Candidate, commitments.Block) {
+		Keep: func(page commitments.Page) (commitments.Candidate, commitments.Block, error) {
 			txs := blockOf(t, 150)
 			var at []uint64
 			for i := range page.Promises {
 				_, raw, err := commitments.DecodeInclusion(page.Promises[i].Commitment.Payload)
 				if err != nil {
-					t.Fatal(err)
+					return commitments.Candidate{}, commitments.Block{}, err
 				}
 				at = append(at, uint64(20*i))
 				txs[20*i] = raw
 			}
-			return build(t, txs, at...)
+			cand, block := build(t, txs, at...)
+			return cand, block, nil
 		},
-		Break: func(t *testing.T, _ commitments.Page) commitments.Block {
-			_, b := build(t, blockOf(t, 3))
-			return b
+		Break: func(commitments.Page) (commitments.Candidate, commitments.Block, error) {
+			cand, block := build(t, blockOf(t, 3))
+			return cand, block, nil
 		},
 	})
 }
