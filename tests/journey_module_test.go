@@ -117,7 +117,8 @@ func journeyAfar(t *testing.T) {
 		if _, err := m.outcome(slot+2, simnet.FromBuilder, ""); err != nil { // nothing is promised for it
 			return fmt.Errorf("the slot after: %w", err)
 		}
-		return m.refuses(m.net.Clock.Slot()+2, "module_unreachable")
+		// It accepts connections and says nothing: late until it is known to be gone.
+		return m.refuses(m.net.Clock.Slot()+2, "module_unreachable", "module_timeout")
 	})
 	m.verdict(lost, "broken") // once it goes on, it says so of itself
 

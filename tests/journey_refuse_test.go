@@ -3,6 +3,7 @@ package tests
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,7 +16,7 @@ import (
 
 // refuses asks for one promise in a slot and wants it refused for a reason, in
 // both forms of the API.
-func (j *journey) refuses(slot phase0.Slot, reason string) error {
+func (j *journey) refuses(slot phase0.Slot, reasons ...string) error {
 	p, err := j.want(slot, 1)
 	if err != nil {
 		return err
@@ -24,8 +25,9 @@ func (j *journey) refuses(slot phase0.Slot, reason string) error {
 	_, rpc := j.net.Searcher.AskRPC(j.ctx, p[0].req)
 	for _, err := range []error{rest, rpc} {
 		var no *simnet.Refusal
-		if !errors.As(err, &no) || !strings.Contains(no.Body, `"reason":"`+reason+`"`) {
-			return fmt.Errorf("slot %d: got %v, want %s", slot, err, reason)
+		is := func(reason string) bool { return strings.Contains(no.Body, `"reason":"`+reason+`"`) }
+		if !errors.As(err, &no) || !slices.ContainsFunc(reasons, is) {
+			return fmt.Errorf("slot %d: got %v, want one of %v", slot, err, reasons)
 		}
 	}
 	return nil
