@@ -274,7 +274,7 @@ func (l *Ledger) remember(batch []*request) {
 }
 
 func (w *writing) putNewSeal(stored Receipt, at spot, signature []byte) error {
-	body, err := encodeBody(sealBody{stored.Seq, signature})
+	body, err := encodeSeal(stored.Seq, signature)
 	if err != nil {
 		return err
 	}
