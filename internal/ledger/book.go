@@ -79,6 +79,9 @@ func (b *book) latest(id commitments.PageID) commitments.Page {
 
 func (b *book) view(id commitments.PageID) commitments.View {
 	v := commitments.View{Page: b.page(id), Seq: b.seq}
+	if len(b.open) > 0 {
+		v.Open = make([]commitments.Page, 0, len(b.open))
+	}
 	for _, p := range b.open {
 		if p.PageID != id {
 			v.Open = append(v.Open, clipped(p))
@@ -217,7 +220,8 @@ func withSeal(p commitments.Page, seq uint64, e *Entry, signature []byte, own bo
 	switch e.Kind {
 	case KindCommitment:
 		if !own {
-			p.Promises = slices.Clone(p.Promises)
+			// With room for the entries of the batch, which would copy them again.
+			p.Promises = append(make([]commitments.Promise, 0, len(p.Promises)+len(p.Promises)/4+16), p.Promises...)
 		}
 		i, found := slices.BinarySearchFunc(p.Promises, seq, func(x commitments.Promise, seq uint64) int { return cmp.Compare(x.Seq, seq) })
 		if found {

@@ -181,6 +181,13 @@ func (e *Entry) checkResources() error {
 }
 
 func encodeEntry(seq uint64, id commitments.PageID, e Entry) ([]byte, error) {
+	if e.alone() {
+		return encodeDraft(seq, id, &e)
+	}
+	return encodeBody(bodyOf(seq, id, e))
+}
+
+func bodyOf(seq uint64, id commitments.PageID, e Entry) entryBody {
 	b := entryBody{
 		Seq: seq, Slot: uint64(id.Slot), Proposer: id.Proposer[:],
 		Kind: e.Kind, Module: e.Module, Resources: e.Resources, Nonce: e.Nonce, Note: e.Note,
@@ -215,7 +222,7 @@ func encodeEntry(seq uint64, id commitments.PageID, e Entry) ([]byte, error) {
 	if i := e.Import; i != nil {
 		b.Import = &importBody{uint8(i.Kind), uint64(i.Least)}
 	}
-	return encodeBody(b)
+	return b
 }
 
 func decodeEntry(body []byte) (seq uint64, id commitments.PageID, e Entry, err error) {
@@ -284,6 +291,10 @@ func encodeBody(v any) ([]byte, error) {
 	if err != nil {
 		return nil, ErrEntry.Wrap(err)
 	}
+	return bounded(b)
+}
+
+func bounded(b []byte) ([]byte, error) {
 	if len(b) > maxBody {
 		return nil, ErrEntry.With("record of %d bytes", len(b))
 	}

@@ -34,6 +34,7 @@ func (l *Ledger) Merge(ctx context.Context, f Interchange) (Merged, error) {
 // merge takes an interchange's items into the batch.
 func (w *writing) merge(r *request) error {
 	*r.merged = Merged{}
+	w.shown = nil // imports change any page
 	for i := range r.merge {
 		clash, err := w.clash(&r.merge[i])
 		if r.err = clash; err != nil || clash != nil {

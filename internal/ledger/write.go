@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	"sidecar/commitments"
 )
@@ -120,6 +121,8 @@ type writing struct {
 	next    *book
 	touched map[commitments.PageID]bool
 	copied  map[commitments.PageID]bool // whose promises nobody else has seen
+
+	shown *commitments.View // to the last decide; see view
 }
 
 // append decides, and links the entry to the chain.
@@ -135,7 +138,7 @@ func (w *writing) append(r *request) error {
 	}
 	var e Entry
 	var unless onlyRepeat
-	if e, r.err = decided(r.decide, w.next.view(r.id)); r.err != nil && !errors.As(r.err, &unless) {
+	if e, r.err = decided(r.decide, w.view(r.id)); r.err != nil && !errors.As(r.err, &unless) {
 		return nil
 	}
 	if r.err = e.check(); r.err != nil {
@@ -271,7 +274,7 @@ func (l *Ledger) remember(batch []*request) {
 }
 
 func (w *writing) putNewSeal(stored Receipt, at spot, signature []byte) error {
-	body, err := encodeBody(sealBody{stored.Seq, signature})
+	body, err := encodeSeal(stored.Seq, signature)
 	if err != nil {
 		return err
 	}
@@ -290,6 +293,19 @@ func (w *writing) putNewSeal(stored Receipt, at spot, signature []byte) error {
 
 func (w *writing) recall(id commitments.PageID) error {
 	return w.next.recall(w.batch, id, w.end().Records+1)
+}
+
+// view is the book's. Decisions about one page that follow each other share the
+// other open pages: an entry changes none but its own.
+func (w *writing) view(id commitments.PageID) commitments.View {
+	if w.shown == nil || w.shown.PageID != id {
+		v := w.next.view(id)
+		v.Open = slices.Clip(v.Open)
+		w.shown = &v
+	} else {
+		w.shown.Page, w.shown.Seq = w.next.page(id), w.next.seq
+	}
+	return *w.shown
 }
 
 // decided runs decide; its panic is the caller's error, not ours.
