@@ -189,6 +189,9 @@ func (s *Service) tally(d *delivery, h handover, b *wire.BlindedBlock, won, trus
 	case h.err == nil && (h.offered || trusted):
 		if d.finish(h.payload, nil) {
 			log.Info("Block delivered", "relay", h.relay.Name())
+			if s.Delivered != nil {
+				s.Delivered(b.Slot, b.ProposerIndex, b.BlockHash, h.relay.Name())
+			}
 		}
 		s.offered.settle(b.Slot)
 		if h.offered {

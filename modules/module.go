@@ -6,13 +6,9 @@ package modules
 
 import (
 	"context"
-	"log/slog"
 
-	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
-	"github.com/holiman/uint256"
 
-	"sidecar/chain"
 	"sidecar/commitments"
 )
 
@@ -47,41 +43,6 @@ type Module interface {
 // Runner is implemented by modules with work of their own. Run blocks until ctx ends.
 type Runner interface {
 	Run(ctx context.Context) error
-}
-
-// Account is an account of the execution layer at a block.
-type Account struct {
-	Nonce   uint64
-	Balance uint256.Int // wei
-	HasCode bool
-}
-
-// Head is the execution block that accounts are read at.
-type Head struct {
-	Number    uint64
-	Hash      phase0.Hash32
-	Slot      phase0.Slot // by its timestamp
-	Timestamp uint64      // unix seconds
-	GasLimit  uint64
-	GasUsed   uint64
-	BaseFee   uint256.Int // wei
-}
-
-// State is what a module may read from the execution layer. Faults: of kind
-// Unavailable when the node does not answer.
-type State interface {
-	Account(ctx context.Context, addr bellatrix.ExecutionAddress) (Account, Head, error)
-	Head(ctx context.Context) (Head, error)
-}
-
-// Host is what the sidecar lends to a module. Tests fill the fields they need.
-type Host struct {
-	ID        string
-	SigningID phase0.Root
-	Spec      chain.Spec
-	Clock     *chain.Clock
-	Log       *slog.Logger
-	State     State
 }
 
 // New makes a module from its [modules.config] table. decode is strict.

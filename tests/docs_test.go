@@ -19,7 +19,9 @@ import (
 	"sidecar/builderapi"
 	"sidecar/commitments/gateway"
 	"sidecar/fault"
+	"sidecar/internal/app"
 	"sidecar/internal/beacon"
+	"sidecar/internal/events"
 	"sidecar/internal/execution"
 	"sidecar/internal/httpd"
 	"sidecar/internal/ledger"
@@ -203,9 +205,11 @@ func field(lit *ast.CompositeLit, key string) string {
 // registered under that name, type and help.
 func TestDocsMetrics(t *testing.T) {
 	r := telemetry.NewRegistry("", "", "")
+	app.NewModuleMetrics(r)
 	builderapi.NewMetrics(r)
 	gateway.NewMetrics(r)
 	beacon.NewMetrics(r)
+	events.NewMetrics(r)
 	execution.NewMetrics(r)
 	httpd.NewMetrics(r)
 	ledger.NewMetrics(r)

@@ -94,8 +94,7 @@ func (a *App) childEnv(i int, ours func(string) (string, bool)) ([]string, error
 		}
 		scheme := "http://"
 		if c.Signer.TLS.Type == config.TLSCertificate {
-			scheme = "https://"
-			path("CB_SIGNER_TLS_CERTIFICATES", filepath.Join(c.Signer.TLS.Path, "cert.pem"))
+			scheme = "https://" // whom to trust is in the file's env: our own folder holds our key
 		}
 		env["CB_SIGNER_URL"] = scheme + reachable(addr)
 		env["CB_SIGNER_JWT"] = string(secrets.Modules[m.ID])

@@ -2,8 +2,11 @@ package app
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"sidecar/internal/config"
+	"sidecar/internal/kv"
+	"sidecar/internal/metrics"
 	"sidecar/modules"
 	"sidecar/modules/all"
 	"sidecar/modules/remote"
@@ -12,13 +15,13 @@ import (
 // makeModules makes every module that promises: built in, or in another process,
 // which need not run yet. Modules of the type "commit" only ask for signatures.
 func (p *promises) makeModules(a *App) error {
-	builtin := all.Builtin()
+	builtin, hosts := all.Builtin(), newHosts(a, p)
 	for i := range a.config.Modules {
 		m := &a.config.Modules[i]
 		if !m.Promises() {
 			continue
 		}
-		host := modules.Host{ID: m.ID, SigningID: m.SigningID, Spec: a.spec, Clock: a.clock, Log: a.log.With("module", m.ID), State: p.execution}
+		host := hosts.of(m)
 		var made modules.Module
 		var err error
 		if m.Type == config.ModuleRemote {
@@ -50,4 +53,39 @@ func dialModule(host modules.Host, r *config.ModuleRemoteAt) (modules.Module, er
 		Budgets: modules.Budgets{Slot: r.SlotTimeout, Commit: r.CommitTimeout, Verify: r.VerifyTimeout, Audit: r.AuditTimeout},
 		Clock:   host.Clock, Log: host.Log,
 	})
+}
+
+// hosts lends modules what they may have.
+type hosts struct {
+	app     *App
+	parts   *promises
+	dropped *metrics.CounterVec
+	spaces  map[string]*metrics.Namespace // by prefix: two ids may have one
+}
+
+func newHosts(a *App, p *promises) *hosts {
+	return &hosts{app: a, parts: p, spaces: map[string]*metrics.Namespace{}, dropped: NewModuleMetrics(a.metrics)}
+}
+
+// NewModuleMetrics counts what a module's own metrics are not allowed.
+func NewModuleMetrics(r *metrics.Registry) *metrics.CounterVec {
+	return r.CounterVec(metrics.Opts{Name: "sidecar_module_metrics_dropped_total", Help: "Measurements of a module under a name that is wrong, or one too many."}, "module")
+}
+
+// maxModuleMetrics is how many names a module may measure under.
+const maxModuleMetrics = 64
+
+func (h *hosts) of(m *config.Module) modules.Host {
+	name := metrics.PrefixOf(m.ID)
+	space := h.spaces[name]
+	if space == nil {
+		space = h.app.metrics.Namespace("sidecar_module_"+name+"_", maxModuleMetrics, h.dropped.With(m.ID))
+		h.spaces[name] = space
+	}
+	return modules.Host{
+		ID: m.ID, SigningID: m.SigningID, Spec: h.app.spec, Clock: h.app.clock, Log: h.app.log.With("module", m.ID),
+		State: h.parts.execution, Schedule: h.parts.schedule, Events: h.parts.events, Metrics: space,
+		// Hexadecimal keeps apart ids that a file system would take for one.
+		Store: kv.New(filepath.Join(h.app.config.Data.Path, fmt.Sprintf("module-%x.json", m.ID))),
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"sidecar/fault"
 	"sidecar/internal/beacon"
 	"sidecar/internal/config"
+	"sidecar/internal/events"
 	"sidecar/internal/execution"
 	"sidecar/internal/ledger"
 	"sidecar/modules"
@@ -36,6 +37,8 @@ type promises struct {
 	signer    *signer.Signer
 	schedule  schedule
 	execution *execution.Client
+	events    *events.Log
+	watcher   *watcher
 	list      []modules.Module
 	modules   modules.Module // the list as one
 	gateway   *gateway.Gateway
@@ -67,6 +70,11 @@ func newPromises(a *App) (p *promises, err error) {
 	if p.execution, err = a.executionNode(a.config.Execution.URL); err != nil {
 		return nil, err
 	}
+	consensus := a.signing.keys.consensus
+	p.schedule = schedule{beacon.NewSchedule(a.beacon, a.clock, func() []phase0.BLSPubKey { return consensus })}
+	if err = p.makeEvents(a); err != nil {
+		return nil, err
+	}
 	if err = p.makeModules(a); err != nil {
 		return nil, err
 	}
@@ -74,8 +82,6 @@ func newPromises(a *App) (p *promises, err error) {
 	if err != nil {
 		return nil, err
 	}
-	consensus := a.signing.keys.consensus
-	p.schedule = schedule{beacon.NewSchedule(a.beacon, a.clock, func() []phase0.BLSPubKey { return consensus })}
 	a.signing.policy = append(a.signing.policy, p.policy(consensus, delegate))
 	if err = p.makeGateway(a, delegate); err != nil {
 		return nil, err
@@ -132,6 +138,8 @@ func (p *promises) run(ctx context.Context, g *errgroup.Group) {
 	loop("schedule", p.schedule.Run)
 	loop("gateway", p.gateway.Run)
 	loop("audit", p.auditor.Run)
+	loop("events", p.events.Run)
+	loop("watch", p.watcher.Run)
 	for _, m := range p.list {
 		if r, ok := modules.RunnerOf(m); ok {
 			loop("module "+m.Info().ID, r.Run)
@@ -167,8 +175,10 @@ func recovered(f func() error) (err error) {
 	return f()
 }
 
-// served notes a header that was handed out, on a page with promises.
+// served notes a header that was handed out, for modules and, on a page with
+// promises, in the ledger.
 func (p *promises) served(id commitments.PageID, hash phase0.Hash32, relay string) {
+	p.events.Publish(modules.Event{Kind: modules.EventHeaderServed, Slot: id.Slot, Proposer: id.Proposer, BlockHash: hash, Relay: relay})
 	page := p.ledger.Page(id)
 	if page.Empty() {
 		return

@@ -38,6 +38,8 @@ type Config struct {
 	Execution Execution `toml:"execution"`
 	// Ledger is where promises are kept. Optional.
 	Ledger Ledger `toml:"ledger"`
+	// Data is where modules keep what may be lost. Optional.
+	Data Data `toml:"data"`
 	// Gateway takes commitment requests. Optional; missing means off.
 	Gateway *Gateway `toml:"gateway"`
 	// Audit judges our blocks. Optional.

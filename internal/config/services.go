@@ -125,6 +125,15 @@ type Ledger struct {
 
 func (l *Ledger) setDefaults() { l.Path, l.Lease = "ledger.db", 10*time.Second }
 
+// Data is what may be lost.
+type Data struct {
+	// Path of a directory for modules' own values and the log of events, made when
+	// something is written. Default "data".
+	Path string `toml:"path"`
+}
+
+func (d *Data) setDefaults() { d.Path = "data" }
+
 // Gateway is the Commitments API for searchers.
 type Gateway struct {
 	// Host is the address to listen on. Default 127.0.0.1.

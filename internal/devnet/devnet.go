@@ -211,6 +211,7 @@ func promising(line func(string, ...any), n *simnet.Net, o Options) {
 	}
 	line("[beacon]\nurl = %q\n[execution]\nurl = %q", cmp.Or(o.Beacon, n.Beacon.URL), cmp.Or(o.Execution, n.Execution.URL))
 	line("[ledger]\npath = %q", filepath.Join(o.Dir, "ledger.db"))
+	line("[data]\npath = %q", filepath.Join(o.Dir, "data"))
 	line("[gateway]\nport = 0\nlead_ms = %d", lead.Milliseconds())
 	line("[audit]\nafter_slots = %d", after)
 	line("[signer.local.loader]\nformat = \"lighthouse\"\nkeys_path = %q\nsecrets_path = %q", filepath.Join(o.Dir, "keys"), filepath.Join(o.Dir, "secrets"))

@@ -58,7 +58,7 @@ func (p *problems) named(what string, err error) {
 
 func (f Fixture) slot(ctx context.Context) error {
 	if got, err := f.Module.Slot(ctx, f.Request); err != nil || got != f.Slot {
-		return fmt.Errorf("Slot: got %d, %v, want %d", got, err, f.Slot)
+		return fmt.Errorf("slot: got %d, %v, want %d", got, err, f.Slot)
 	}
 	return nil
 }
@@ -67,7 +67,7 @@ func (f Fixture) slot(ctx context.Context) error {
 func (f Fixture) draft(ctx context.Context) (commitments.Draft, error) {
 	d, err := f.Module.Commit(ctx, f.View, f.Request)
 	if err != nil {
-		err = fmt.Errorf("Commit: %w", err)
+		err = fmt.Errorf("commit: %w", err)
 	}
 	return d, err
 }

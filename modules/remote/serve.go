@@ -266,6 +266,9 @@ func (s *server) refuse(w http.ResponseWriter, err error) {
 	p := problemJSON{http.StatusInternalServerError, "Internal error.", "internal"}
 	if f := fault.Of(err); f != nil {
 		p.Reason, p.Message = f.Code, clean(strings.TrimPrefix(err.Error(), f.Code+": "))
+		if p.Message == f.Code { // a bare fault
+			p.Message = f.Help
+		}
 		switch f.Kind {
 		case fault.Unauthorized:
 			p.Code = http.StatusUnauthorized
