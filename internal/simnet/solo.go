@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -34,10 +35,7 @@ type Solo struct {
 
 // StartSolo starts one at genesis.
 func StartSolo(o SoloOptions) (*Solo, error) {
-	if o.Fork == chain.Phase0 {
-		o.Fork = chain.Fulu
-	}
-	e, err := startExecution(o.Spec, o.Fork, o.Alloc, o.Genesis)
+	e, err := startExecution(o.Spec, cmp.Or(o.Fork, chain.Fulu), o.Alloc, o.Genesis)
 	if err != nil {
 		return nil, err
 	}
