@@ -47,9 +47,18 @@ const (
 // Options change a scene. The zero value is Osaka's rules and no core.
 type Options struct {
 	Amsterdam bool
-	// Neighbours are accounts beside the sender's in the state, which make its
-	// proofs longer.
-	Neighbours int
+	// Deep puts accounts beside the searcher's in the state, so that a proof of it
+	// has six nodes, nearly full.
+	Deep bool
+}
+
+// neighbours are numbers of accounts whose places in the state lie close to the
+// searcher's: up to 15 beside it on each of five levels. Found by trying.
+var neighbours = []int64{
+	0, 1, 2, 3, 4, 6, 9, 10, 11, 12, 14, 16, 23, 27, 38, 50, 88, 92, 97, 137, 150, 152, 188, 235, 258, 270, 418, 426, 499, 568, 649, 758, 999,
+	1160, 1399, 3437, 3530, 3921, 4077, 5638, 6091, 6695, 7325, 7476, 8239, 9587, 10012, 13786, 14642, 16744, 22742, 28712, 34413, 35080,
+	41217, 49862, 55993, 60609, 139766, 166500, 171054, 224119, 234727, 244148, 250118, 488990, 581128, 996927, 1205058, 1209483, 1562359,
+	1984687,
 }
 
 // Scene is a running chain.
@@ -65,17 +74,18 @@ type Scene struct {
 	// Manager and Verifier are set by Deploy.
 	Manager, Verifier common.Address
 
-	t      testing.TB
-	slot   phase0.Slot // of the head
-	parent phase0.Root // root of its beacon block
-	bodies map[phase0.Slot]phase0.BeaconBlockHeader
-	nonces map[common.Address]uint64
+	t         testing.TB
+	amsterdam bool
+	slot      phase0.Slot // of the head
+	parent    phase0.Root // root of its beacon block
+	bodies    map[phase0.Slot]phase0.BeaconBlockHeader
+	nonces    map[common.Address]uint64
 }
 
 // Start starts a chain, and stops it when the test ends.
 func Start(t testing.TB, o Options) *Scene {
 	t.Helper()
-	s := &Scene{t: t, bodies: map[phase0.Slot]phase0.BeaconBlockHeader{}, nonces: map[common.Address]uint64{}}
+	s := &Scene{t: t, amsterdam: o.Amsterdam, bodies: map[phase0.Slot]phase0.BeaconBlockHeader{}, nonces: map[common.Address]uint64{}}
 	alloc := types.GenesisAlloc{}
 	rich := new(big.Int).Mul(big.NewInt(1_000), big.NewInt(params.Ether))
 	for i, a := range []*simnet.Account{&s.Owner, &s.Operator, &s.Staker, &s.Guardian, &s.Prover, &s.Stranger, &s.Searcher} {
@@ -86,8 +96,11 @@ func Start(t testing.TB, o Options) *Scene {
 		*a = simnet.Account{Key: key, Address: crypto.PubkeyToAddress(key.PublicKey)}
 		alloc[a.Address] = types.Account{Balance: rich}
 	}
-	for i := range o.Neighbours {
-		alloc[common.BytesToAddress(crypto.Keccak256(big.NewInt(int64(i)).Bytes()))] = types.Account{Balance: big.NewInt(1)}
+	alloc[s.Searcher.Address] = types.Account{Balance: big.NewInt(params.Ether)}
+	if o.Deep {
+		for _, n := range neighbours {
+			alloc[common.BytesToAddress(crypto.Keccak256(big.NewInt(n).Bytes()))] = types.Account{Balance: big.NewInt(1)}
+		}
 	}
 	var err error
 	if s.Validator, err = bls.ParseSecretKey(common.FromHex(validatorSecret)); err == nil {
@@ -201,7 +214,10 @@ func (s *Scene) Sign(from simnet.Account, to *common.Address, input []byte) *typ
 			s.t.Fatal(err)
 		}
 	}
-	const gas = 16_700_000 // below the cap of a transaction [EIP-7825]
+	gas := uint64(16_700_000) // below the cap of a transaction [EIP-7825]
+	if s.amsterdam {
+		gas = 55_000_000 // state is dear, and above the cap [EIP-8037]
+	}
 	id := big.NewInt(ChainID)
 	tx, err := types.SignNewTx(from.Key, types.LatestSignerForChainID(id), &types.DynamicFeeTx{
 		ChainID: id, Nonce: nonce, GasTipCap: big.NewInt(1), GasFeeCap: big.NewInt(100 * params.GWei), Gas: gas, To: to, Data: input,
