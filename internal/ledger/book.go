@@ -159,15 +159,22 @@ func (b *book) sweep() (old []commitments.PageID) {
 	}
 	b.swept = b.newest
 	for id, p := range b.pages {
-		if id.Slot < b.newest-retain && judged(p) {
+		if id.Slot < b.newest-retain && settled(p) {
 			old = append(old, id)
 		}
 	}
 	return old
 }
 
-// judged says whether every promise of p has a final verdict.
+// judged says whether every promise of p has a verdict, be it provisional.
 func judged(p *commitments.Page) bool {
+	return everyVerdict(p, func(v *commitments.Verdict) bool { return v.Outcome != commitments.Unknown || v.Settled() })
+}
+
+// settled says whether every promise of p has a verdict that stays.
+func settled(p *commitments.Page) bool { return everyVerdict(p, (*commitments.Verdict).Settled) }
+
+func everyVerdict(p *commitments.Page, is func(*commitments.Verdict) bool) bool {
 	if len(p.Promises) == 0 {
 		return true
 	}
@@ -176,7 +183,7 @@ func judged(p *commitments.Page) bool {
 	}
 	final := make(map[phase0.Hash32]bool, len(p.Verdicts))
 	for i := range p.Verdicts {
-		final[p.Verdicts[i].RequestHash] = p.Verdicts[i].Outcome != commitments.Unknown
+		final[p.Verdicts[i].RequestHash] = is(&p.Verdicts[i])
 	}
 	for i := range p.Promises {
 		if !final[p.Promises[i].Commitment.RequestHash] {
