@@ -62,7 +62,7 @@ func TestSigners(t *testing.T) {
 	}{
 		"a foreign delegate":      {"DelegationSignature", func(f *evidence.File) { f.Delegation.Message.Delegate = f.Delegation.Message.Proposer }},
 		"a foreign validator":     {"DelegationSignature", func(f *evidence.File) { f.Delegation.Message.Proposer = f.Delegation.Message.Delegate }},
-		"the promise forged":      {"PromiseSignature", func(f *evidence.File) { f.Promises[0].Signature = f.Delegation.Signature[:] }},
+		"the promise forged":      {"PromiseSignature", func(f *evidence.File) { f.Promises[0].Signature = f.Delegation.Signature }},
 		"an expired delegation":   {"DelegationSlot", func(f *evidence.File) { f.Delegation.Message.Slot-- }},
 		"a delegation to come":    {"DelegationSlot", func(f *evidence.File) { f.Delegation.Message.Slot++ }},
 		"a stretched delegation":  {"DelegationSignature", func(f *evidence.File) { f.Delegation.Message.Metadata = []byte("until for ever") }},

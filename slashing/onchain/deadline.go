@@ -8,10 +8,6 @@ import (
 	"sidecar/slashing/evidence"
 )
 
-// Window is how many blocks back the chain knows its hashes, and how many slots
-// back the manager takes signatures. [EIP-2935; contracts: WINDOW_SLOTS]
-const Window = 8191
-
 // Deadline says until when evidence can be submitted.
 type Deadline struct {
 	// Block is the last block that can hold the submission, 0 for two promises.
@@ -48,19 +44,19 @@ func NewDeadline(f evidence.File, p evidence.Promised, head Block) Deadline {
 	var d Deadline
 	if f.Absence != nil {
 		first = f.Absence.ChildNumber
-		d.Block = first + Window
+		d.Block = first + evidence.Window
 	} else {
 		first = p.Slot
-		d.Slot = first + Window
+		d.Slot = first + evidence.Window
 		next = 1
 		if head.Time > f.Rules.GenesisTime && f.Rules.SlotMillis > 0 {
 			next += (head.Time - f.Rules.GenesisTime) * 1000 / f.Rules.SlotMillis
 		}
 	}
 	used := next - min(next, first)
-	d.Left = Window + 1 - min(used, Window+1)
-	d.Used = int(min(used, 10*Window) * 100 / Window) // #nosec G115 -- at most 1000
-	if used > Window {
+	d.Left = evidence.Window + 1 - min(used, evidence.Window+1)
+	d.Used = int(min(used, 10*evidence.Window) * 100 / evidence.Window) // #nosec G115 -- at most 1000
+	if used > evidence.Window {
 		d.Used = max(d.Used, 101)
 	}
 	d.At = now.Add(slot * time.Duration(d.Left)) // #nosec G115 -- at most the window

@@ -98,8 +98,9 @@ func (s *Scene) Promise(slot phase0.Slot, tx *types.Transaction) evidence.Promis
 	}
 	payload = append(append(payload, raw...), make([]byte, -len(raw)&31)...)
 	c := commitments.Commitment{Type: bindings.TypeInclusion, Payload: payload, Slasher: bellatrix.ExecutionAddress(s.Manager)}
-	signature := s.signed(s.Delegate, c.Root(), 4)
-	return evidence.Promise{SignedCommitment: commitments.SignedCommitment{Commitment: c, Nonce: 4, SigningID: SigningID, Signature: signature[:]}}
+	return evidence.Promise{
+		Commitment: c, Nonce: 4, SigningID: SigningID, Signature: s.signed(s.Delegate, c.Root(), 4), Branch: []common.Hash{},
+	}
 }
 
 // file begins an evidence file about a slot.
