@@ -36,6 +36,7 @@ var (
 	ErrDisagree     = fault.Define("execution_disagree", fault.Unavailable, "The two execution nodes tell different heads of one height, or different accounts at one head.")
 	ErrLagging      = fault.Define("execution_lagging", fault.Unavailable, "One of the two execution nodes is at an earlier block than the other.")
 	ErrBehind       = fault.Define("execution_behind", fault.Unavailable, "The execution node's head is more than 32 slots old: it is not synced, or the chain stands still.")
+	ErrStateGone    = fault.Define("execution_state_gone", fault.Unavailable, "The execution node no longer has the state of a block; ordinary nodes keep about 128.")
 	ErrHeader       = fault.Define("execution_header_encoding", fault.Invalid, "An execution header is not the canonical RLP of a header since Cancun.")
 	ErrTrie         = fault.Define("trie_proof_invalid", fault.Invalid, "A trie proof does not prove a transaction under its root.")
 )
