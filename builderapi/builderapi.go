@@ -124,6 +124,9 @@ type Config struct {
 	// Proven is told how the promises of a page were judged to be proven by a
 	// relay's bid: nil if they were. It must not wait. Optional.
 	Proven func(id commitments.PageID, relay string, err error)
+	// Unserved is told of every call that went without a header, and why, after
+	// the answer has left. Optional.
+	Unserved func(id commitments.PageID, why string)
 	// Delivered is told of every block that a relay has taken, once. It must not
 	// wait. Optional.
 	Delivered func(slot phase0.Slot, proposer phase0.ValidatorIndex, blockHash phase0.Hash32, relay string)

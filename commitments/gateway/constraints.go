@@ -190,7 +190,7 @@ func (g *Gateway) send(ctx context.Context, id commitments.PageID, s commitments
 	taken := 0
 	for range targets {
 		o := <-done
-		if g.receipt(ctx, id, "constraints", o); o.err == nil {
+		if g.receipt(ctx, id, messageConstraints, o); o.err == nil {
 			taken++
 		}
 	}
@@ -212,9 +212,7 @@ func (g *Gateway) receipt(ctx context.Context, id commitments.PageID, message st
 	case o.err == nil:
 		g.Log.Info("Relay took the "+message, "slot", uint64(id.Slot), "relay", o.relay, "attempts", o.attempts, "ms", o.took.Milliseconds())
 	default:
-		if result = "unanswered"; refuses(o.err) {
-			result = "refused"
-		}
+		result = "refused" // or silent: the reason tells
 		g.Log.Warn("Relay did not take the "+message, "slot", uint64(id.Slot), "relay", o.relay, "reason", fault.Code(o.err), "attempts", o.attempts)
 	}
 	g.note(ctx, id, map[string]string{

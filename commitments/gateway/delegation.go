@@ -19,6 +19,12 @@ const (
 	maxAttempts = 600         // a bound that the deadline reaches first
 )
 
+// What a receipt is for.
+const (
+	messageDelegation  = "delegation"
+	messageConstraints = "constraints"
+)
+
 // delegate returns the key that promises for a page. The first promise of a page
 // has the validator's key delegate to ours, once: entry, ink, and then the
 // relays, in the background. Faults: the signer's.
@@ -101,7 +107,7 @@ func (g *Gateway) postDelegation(ctx context.Context, id commitments.PageID, d c
 				return
 			}
 			o := g.deliver(ctx, g.postsEnd(id.Slot), r.Name(), func(ctx context.Context) error { return r.PostDelegation(ctx, d) })
-			g.receipt(ctx, id, "delegation", o)
+			g.receipt(ctx, id, messageDelegation, o)
 		}()
 	}
 	for range targets {

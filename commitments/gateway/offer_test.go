@@ -83,8 +83,7 @@ func (h *house) delegation(slot phase0.Slot, to bellatrix.ExecutionAddress, by *
 
 func TestPath_Foreign(t *testing.T) {
 	registry := metrics.NewRegistry()
-	var h *house
-	h = open(t, func(c *Config) { c.Metrics = NewMetrics(registry) })
+	h := open(t, func(c *Config) { c.Metrics = NewMetrics(registry) })
 	old := h.delegation(104, bellatrix.ExecutionAddress{1}, h.proposer)
 	root, _ := old.Message.Root()
 	old.Signature = h.proposer.Sign(commitments.SigningData(root, testSpec().Domain(chain.DomainCommitBoost))) // the older envelope
