@@ -21,6 +21,8 @@ import (
 func (g *Gateway) Run(ctx context.Context) error {
 	defer g.stop()
 	g.spawn(g.watchPaths)
+	g.spawn(g.follow)
+	g.spawn(g.watch)
 	g.resume()
 	for {
 		pause(ctx, g.Clock.Until(g.nextCutoff()))

@@ -24,6 +24,7 @@ import (
 	"sidecar/commitments"
 	"sidecar/fault"
 	"sidecar/internal/ledger"
+	"sidecar/internal/quota"
 	"sidecar/modules"
 )
 
@@ -41,6 +42,7 @@ var (
 	ErrFullCount = fault.Define("slot_full_count", fault.Rejected, "The slot holds as many promises as it may.")
 	ErrNoPromise = fault.Define("commitment_not_found", fault.NotFound, "No promise answers this request hash.")
 	ErrBusy      = fault.Define("gateway_busy", fault.Busy, "The gateway works on as many requests as it may.")
+	ErrHolding   = fault.Define("holding", fault.Unavailable, "The gateway promises nothing for this slot: another copy of its ledger may have.")
 	ErrDraining  = fault.Define("draining", fault.Unavailable, "The gateway is shutting down and makes no new promises.")
 )
 
@@ -75,6 +77,7 @@ type (
 		Page(id commitments.PageID) commitments.Page
 		Pages(first phase0.Slot) []commitments.Page
 		Find(requestHash phase0.Hash32) (commitments.Promise, commitments.PageID, bool)
+		Version() uint64 // grows with every change
 	}
 )
 
@@ -98,7 +101,11 @@ type Config struct {
 	MaxSlotsAhead uint64           // default 64
 	Limit         commitments.Cost // of all promises of one slot
 	MaxCount      int              // promises of one slot; default 128
-	MaxRequests   int              // API calls at a time; one more is ErrBusy. Default 64
+	MaxRequests   int              // API calls at a time; one more is ErrBusy. Default 128
+	// MaxSubscribers is how many may be told what becomes of requests as it
+	// happens. Default 256.
+	MaxSubscribers int
+	Access         Access // of callers. Optional
 
 	Modules  func() []modules.Module // the first that serves a type gets its requests
 	Signer   Signer
@@ -111,6 +118,10 @@ type Config struct {
 	// Exclusive names the protocol that a proposer's slots are sold through
 	// elsewhere; "" if none. Optional.
 	Exclusive func(proposer phase0.BLSPubKey) string
+
+	// Events of our slots: what the ledger does not tell of a promise's life.
+	// Optional.
+	Events modules.Events
 
 	Delegate  phase0.BLSPubKey // the proxy key that promises
 	Committer bellatrix.ExecutionAddress
@@ -131,8 +142,11 @@ type Gateway struct {
 	domain    phase0.Domain
 	paths     *paths
 	standing  *standing
-	leastLead time.Duration      // of any target, when New was called
-	slots     chan struct{}      // cap MaxRequests
+	leastLead time.Duration  // of any target, when New was called
+	places    *quota.Places  // MaxRequests
+	buckets   *quota.Buckets // of callers
+	diary     *diary
+	hub       *hub
 	flights   singleflight.Group // delegations being made, by page
 	draining  atomic.Bool
 
@@ -178,14 +192,21 @@ func New(c Config) (*Gateway, error) {
 		c.MaxCount = 128
 	}
 	if c.MaxRequests <= 0 {
-		c.MaxRequests = 64
+		c.MaxRequests = 128
+	}
+	if c.MaxSubscribers <= 0 {
+		c.MaxSubscribers = 256
+	}
+	if c.Access.ForwardedHeader == "" {
+		c.Access.ForwardedHeader = "X-Forwarded-For"
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	g := &Gateway{
 		Config: c, domain: c.Spec.Domain(chain.DomainCommitBoost), paths: newPaths(c.Clock, c.Spec.SlotDuration), standing: newStanding(c.MaxUnproven),
-		slots: make(chan struct{}, c.MaxRequests), sending: map[commitments.PageID]bool{}, shut: map[commitments.PageID]bool{},
+		places: quota.NewPlaces(c.MaxRequests), buckets: quota.NewBuckets(maxCallers), diary: newDiary(c.Clock), hub: newHub(c.MaxSubscribers),
+		sending: map[commitments.PageID]bool{}, shut: map[commitments.PageID]bool{},
 		foreign: map[commitments.PageID]string{}, leastLead: c.Lead,
 	}
 	for _, t := range c.Targets() {

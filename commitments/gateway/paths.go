@@ -247,7 +247,10 @@ func (g *Gateway) watchSlots(ctx context.Context) {
 			defer func() { <-gate }()
 			ctx, cancel := context.WithTimeout(ctx, 2*probeTimeout)
 			defer cancel()
-			why := g.offered(ctx, id)
+			why := whyOffered
+			if err := g.offered(ctx, id); err != nil {
+				why = fault.Code(err)
+			}
 			mu.Lock()
 			count[why]++
 			mu.Unlock()
@@ -270,16 +273,14 @@ func (g *Gateway) upcoming() (ids []commitments.PageID) {
 	return ids
 }
 
-// offered says whether anything is promised for a page now: "offered", or the code
-// of what stands against it.
-func (g *Gateway) offered(ctx context.Context, id commitments.PageID) string {
-	var last error
+// offered says what stands against a promise of any type on a page; nil if nothing does.
+func (g *Gateway) offered(ctx context.Context, id commitments.PageID) (last error) {
 	for _, m := range g.Modules() {
 		if _, last = g.path(ctx, id, m.Info().ConstraintTypes); last == nil {
-			return whyOffered
+			return nil
 		}
 	}
-	return fault.Code(last)
+	return last
 }
 
 // announce tells of the slots that are offered, and says so in the log when that

@@ -150,7 +150,8 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
 		Exclusive: a.exclusive(g), Parties: parties,
 		Delegate: delegate, SigningID: gatewaySigningID,
-		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
+		Events: p.events,
+		Log:    a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})
 	return err
 }
