@@ -25,7 +25,7 @@ func TestCommitChild(t *testing.T) {
 	h.do(t, 0, "Made the ledger", "init", "--new-keys")
 	h.start(t)
 	var lines []string
-	for end := time.Now().Add(15 * time.Second); len(lines) < 2; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); len(lines) < 2; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			h.stop(t)
 			t.Fatalf("the module says nothing:\n%s", h.out.String())

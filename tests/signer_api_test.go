@@ -44,9 +44,7 @@ func newSignerHouse(t *testing.T) (h *signerHouse, file string) {
 	file = "chain = \"Hoodi\"\n[pbs]\nport = 0\n" + relay.entry("relays") + fmt.Sprintf("[signer]\nport = %d\n", port) + `[signer.local.loader]
 key_path = "keys.json"
 [signer.local.store]
-keys_path = "proxy_keys"
-secrets_path = "proxy_secrets"
-[[modules]]
+` + proxyStore + `[[modules]]
 id = "DA_COMMIT"
 type = "commit"
 docker_image = "test_da_commit"
@@ -91,7 +89,7 @@ func (h *signerHouse) start(t *testing.T) {
 	}
 	h.exited = make(chan error, 1)
 	go func() { h.exited <- h.run.Wait() }()
-	for range 500 {
+	for range 3000 {
 		if res, err := client.Get(h.url + "/status"); err == nil {
 			_ = res.Body.Close()
 			return
@@ -111,7 +109,7 @@ func (h *signerHouse) stop(t *testing.T) {
 		if err != nil {
 			t.Errorf("the sidecar ended with %v:\n%s", err, h.out.String())
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		_ = h.run.Process.Kill()
 		t.Errorf("the sidecar does not stop: %v", <-h.exited)
 	}

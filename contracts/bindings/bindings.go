@@ -1,5 +1,6 @@
 // Package bindings holds the compiled contracts of this project: their ABI,
-// their code, and Go types for the tuples they take.
+// their code, Go types for the tuples they take, and the calls that an evidence
+// file becomes.
 //
 // It promises that the code is what contracts/src compiles to with the pinned
 // compiler (a test rebuilds and compares). It talks to no chain.

@@ -18,24 +18,24 @@ func (c court) verdicts(f evidence.File, childHash common.Hash) (inGo, onChain s
 	c.t.Helper()
 	fault, err := evidence.Judge(f, rules(), manager, childHash)
 	inGo = verdict(err)
-	d, err := newDelegation(f.Delegation)
+	d, err := NewSignedDelegation(f.Delegation)
 	if err != nil {
 		return inGo, "", false
 	}
 	e := told{delegation: d, childHash: childHash, now: c.time}
-	if e.promise, err = newPromise(f.Promises[0]); err != nil {
+	if e.promise, err = NewSignedPromise(f.Promises[0]); err != nil {
 		return inGo, "", false
 	}
 	var id [32]byte
 	if f.Kind == evidence.Double {
-		other, err := newPromise(f.Promises[1])
+		other, err := NewSignedPromise(f.Promises[1])
 		if err != nil {
 			return inGo, "", false
 		}
 		got, _, why := c.double(d, e.promise, other)
 		id, onChain = got.Id, why
 	} else {
-		e.proof = newProof(*f.Absence)
+		e.proof = NewAbsenceProof(*f.Absence)
 		got, _, why := c.absent(e)
 		id, onChain = got.Id, why
 	}
@@ -193,9 +193,9 @@ func mutatePromise(random *rand.Rand, f *evidence.File, p *evidence.Promise, fli
 	case 7:
 		p.Branch = append(append([]common.Hash{}, p.Branch...), common.Hash{byte(random.IntN(256))})
 	case 8:
-		flip([][]byte{p.Signature, d.Signature[:]}[random.IntN(2)])
+		flip([][]byte{p.Signature[:], d.Signature[:]}[random.IntN(2)])
 	case 9:
-		copy(p.Signature, d.Signature[:])
+		copy(p.Signature[:], d.Signature[:])
 	case 10:
 		*d = swapKeys(*d)
 	case 11:

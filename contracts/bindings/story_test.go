@@ -107,13 +107,13 @@ func (s story) tell(t testing.TB) told {
 	}
 	e := told{file: f, childHash: hash, now: genesisTime + (s.blockSlot+20)*slotSeconds}
 	var err error
-	if e.delegation, err = newDelegation(f.Delegation); err != nil {
+	if e.delegation, err = NewSignedDelegation(f.Delegation); err != nil {
 		t.Fatal(err)
 	}
-	if e.promise, err = newPromise(f.Promises[0]); err != nil {
+	if e.promise, err = NewSignedPromise(f.Promises[0]); err != nil {
 		t.Fatal(err)
 	}
-	e.proof = newProof(absence)
+	e.proof = NewAbsenceProof(absence)
 	return e
 }
 
@@ -165,8 +165,7 @@ func (s story) promise(t testing.TB, signedTx []byte) evidence.Promise {
 	const nonce = 4
 	signature := signed(secret(t, delegateSecret), object, nonce)
 	return evidence.Promise{
-		SignedCommitment: commitments.SignedCommitment{Commitment: c, Nonce: nonce, SigningID: signingID, Signature: signature[:]},
-		Branch:           s.group,
+		Commitment: c, Nonce: nonce, SigningID: signingID, Signature: signature, Branch: s.group,
 	}
 }
 

@@ -73,8 +73,8 @@ func newWorld(t testing.TB) *world {
 	}
 	spec, _ := chain.Named("hoodi")
 	flat := func(into any) error { // the floor alone; the rest of the price is price_test.go's
-		c, zero := into.(*Config), 0.0
-		c.CurveStartGwei, c.HorizonTipGwei = &zero, &zero
+		c := into.(*Config)
+		c.CurveStartGwei, c.HorizonTipGwei, c.ReservedGasPercent = ptr(0.0), ptr(0.0), ptr(uint64(0))
 		return nil
 	}
 	m, err := New(modules.Host{ID: "inclusion", SigningID: phase0.Root{1}, Spec: spec, State: s}, flat)

@@ -130,10 +130,12 @@ func (s *Service) state(module string) *state {
 
 // Limits of a request. [security: bodies, signer]
 const (
-	timeout    = 10 * time.Second
-	maxBody    = 64 << 10
-	maxIntent  = 2*maxObject + 16<<10
-	signerPath = "/signer/v1/"
+	timeout = 10 * time.Second
+	// A new key is encrypted with a function that is slow on purpose.
+	timeoutGenerate = 30 * time.Second
+	maxBody         = 64 << 10
+	maxIntent       = 2*maxObject + 16<<10
+	signerPath      = "/signer/v1/"
 )
 
 // Paths of the API.
@@ -158,8 +160,11 @@ func (s *Service) Routes() []httpd.Route {
 		return httpd.Route{Name: name, Method: http.MethodGet, Path: path, Timeout: timeout, Serve: h}
 	}
 	guarded := func(name, method, path, grant string, body int, h handler) httpd.Route {
-		r := route{name: name, path: path, grant: grant, body: body > 0}
-		return httpd.Route{Name: name, Method: method, Path: path, Timeout: timeout, MaxBody: body, Serve: s.serve(r, h)}
+		r, limit := route{name: name, path: path, grant: grant, body: body > 0}, timeout
+		if path == pathGenerate {
+			limit = timeoutGenerate
+		}
+		return httpd.Route{Name: name, Method: method, Path: path, Timeout: limit, MaxBody: body, Serve: s.serve(r, h)}
 	}
 	return []httpd.Route{
 		open("status", pathStatus, func(context.Context, httpd.Request) (httpd.Response, error) { return httpd.Response{}, nil }),

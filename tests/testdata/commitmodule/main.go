@@ -31,12 +31,13 @@ func main() {
 }
 
 func ask(ctx context.Context) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
 	conf, err := client.FromEnv(os.Getenv)
 	if err != nil {
 		return "", err
 	}
+	conf.Timeout = 40 * time.Second
 	c, err := client.New(conf)
 	if err != nil {
 		return "", err
