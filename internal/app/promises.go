@@ -71,7 +71,7 @@ func newPromises(a *App) (p *promises, err error) {
 			opened.close()
 		}
 	}(p)
-	if p.execution, err = a.executionNode(a.config.Execution.URL); err != nil {
+	if p.execution, err = a.stateNode(); err != nil {
 		return nil, err
 	}
 	consensus := a.signing.keys.consensus
@@ -140,6 +140,7 @@ func (p *promises) run(ctx context.Context, g *errgroup.Group) {
 		g.Go(func() error { keep(ctx, name, p.log, f); return nil })
 	}
 	loop("schedule", p.schedule.Run)
+	loop("execution", p.execution.Run)
 	loop("gateway", p.gateway.Run)
 	loop("audit", p.auditor.Run)
 	loop("events", p.events.Run)
