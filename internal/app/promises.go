@@ -124,7 +124,8 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		Modules: func() []modules.Module { return p.list },
 		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger, Relays: func() []gateway.Relay { return relays }, RelaysFor: a.relays.constrainedFor,
 		Delegate: delegate, SigningID: gatewaySigningID,
-		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
+		Events: p.events,
+		Log:    a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})
 	return err
 }

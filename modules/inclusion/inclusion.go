@@ -128,6 +128,7 @@ func New(host modules.Host, decode func(into any) error) (modules.Module, error)
 		info: modules.Info{
 			ID: host.ID, SigningID: host.SigningID,
 			CommitmentTypes: []uint64{commitments.TypeInclusion, commitments.TypeProvableInclusion}, ConstraintTypes: []uint64{commitments.TypeInclusion},
+			Excuses: []string{reasonMissed},
 		},
 		state: host.State, duties: host.Schedule, signer: types.LatestSignerForChainID(id), chain: id,
 		price: price, maxGas: gas,
