@@ -73,7 +73,7 @@ func (c *Capture) has(addresses []bellatrix.ExecutionAddress) bool {
 // collect completes what is captured of a block: known is what there is already,
 // nil for nothing. It returns whether anything was added, also with an error.
 // Faults: those of the nodes, ErrViews when the block is none of the chain's.
-func (n nodes) collect(ctx context.Context, s *sight, known *Capture, all map[phase0.Hash32]inclusion, now time.Time) (c *Capture, added bool, err error) {
+func (n nodes) collect(ctx context.Context, s *sight, known *Capture, all map[phase0.Hash32]promisedTx, now time.Time) (c *Capture, added bool, err error) {
 	c = known
 	if c == nil {
 		if c, err = n.begin(ctx, s, all, now); err != nil {
@@ -115,7 +115,7 @@ func (n nodes) collect(ctx context.Context, s *sight, known *Capture, all map[ph
 }
 
 // begin captures what does not depend on who promised.
-func (n nodes) begin(ctx context.Context, s *sight, all map[phase0.Hash32]inclusion, now time.Time) (*Capture, error) {
+func (n nodes) begin(ctx context.Context, s *sight, all map[phase0.Hash32]promisedTx, now time.Time) (*Capture, error) {
 	target, err := execution.DecodeHeader(s.block.HeaderRLP)
 	if err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func (a *Auditor) page(ctx context.Context, p commitments.Page, final **beacon.F
 
 // capture collects and stores what the nodes say of a block. What is there is
 // used also when something is missing.
-func (a *Auditor) capture(ctx context.Context, s *sight, all map[phase0.Hash32]inclusion) (*Capture, error) {
+func (a *Auditor) capture(ctx context.Context, s *sight, all map[phase0.Hash32]promisedTx) (*Capture, error) {
 	if s.none != "" || len(all) == 0 {
 		return nil, nil
 	}
@@ -124,7 +124,7 @@ func (a *Auditor) reset(ctx context.Context, p commitments.Page, s *sight) error
 
 // judge has the module judge the block, weighs what excuses it, and writes down
 // what is new. done: nothing is left to capture or to pack.
-func (a *Auditor) judge(ctx context.Context, p commitments.Page, s *sight, all map[phase0.Hash32]inclusion, c *Capture, at commitments.Stage) (done bool, err error) {
+func (a *Auditor) judge(ctx context.Context, p commitments.Page, s *sight, all map[phase0.Hash32]promisedTx, c *Capture, at commitments.Stage) (done bool, err error) {
 	verdicts, err := a.Module.Audit(ctx, p, s.block)
 	if err != nil {
 		return false, err
@@ -185,7 +185,7 @@ func sameVerdict(a, b commitments.Verdict) bool {
 // weigh says whether anything excuses that a promised transaction is absent, by
 // the contract's rules and names. Without the sender's accounts nothing is known:
 // every doubt acquits.
-func (a *Auditor) weigh(v commitments.Verdict, in inclusion, s *sight, c *Capture) (commitments.Verdict, error) {
+func (a *Auditor) weigh(v commitments.Verdict, in promisedTx, s *sight, c *Capture) (commitments.Verdict, error) {
 	err := excuseOf(in, s, c)
 	var excuse evidence.Excuse
 	switch {
@@ -203,7 +203,7 @@ var errGone = errors.New("the sender's accounts were not captured in time")
 
 // excuseOf returns an evidence.Excuse, errGone, ErrUndecided while the sender's
 // accounts are not captured, or nil: nothing excuses it.
-func excuseOf(in inclusion, s *sight, c *Capture) error {
+func excuseOf(in promisedTx, s *sight, c *Capture) error {
 	if in.excuse != nil {
 		return in.excuse
 	}

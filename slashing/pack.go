@@ -70,7 +70,7 @@ func (s *Store) prove(f evidence.File) (Kept, error) {
 // pack keeps evidence of our own broken promise. packed is false while more may
 // come: the block has no child yet. A promise that no contract judges is packed
 // by nothing.
-func (a *Auditor) pack(ctx context.Context, p *commitments.Page, promise *commitments.Promise, in inclusion, c *Capture) (digest []byte, packed bool, err error) {
+func (a *Auditor) pack(ctx context.Context, p *commitments.Page, promise *commitments.Promise, in promisedTx, c *Capture) (digest []byte, packed bool, err error) {
 	if !in.provable || p.Delegation == nil {
 		return nil, true, nil
 	}

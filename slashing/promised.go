@@ -12,11 +12,8 @@ import (
 	"sidecar/slashing/evidence"
 )
 
-// typeProvable is the type of inclusion promise that the contracts judge, "incl".
-const typeProvable uint64 = 0x696e636c
-
-// inclusion is a promise that a block holds a transaction, of either type.
-type inclusion struct {
+// promisedTx is a promise that a block holds a transaction, of either type.
+type promisedTx struct {
 	evidence.Promised
 	raw      []byte // EIP-2718
 	provable bool
@@ -24,21 +21,21 @@ type inclusion struct {
 }
 
 // readInclusion reads a commitment; false if it is of another type.
-func readInclusion(c *commitments.Commitment, chainID uint64) (inclusion, bool) {
+func readInclusion(c *commitments.Commitment, chainID uint64) (promisedTx, bool) {
 	switch c.Type {
-	case typeProvable:
+	case commitments.TypeProvableInclusion:
 		p, err := evidence.ReadPayload(c.Payload, chainID)
-		return inclusion{Promised: p, raw: evidence.SignedTx(c.Payload), provable: true, excuse: err}, true
+		return promisedTx{Promised: p, raw: evidence.SignedTx(c.Payload), provable: true, excuse: err}, true
 	case commitments.TypeInclusion:
 		slot, raw, err := commitments.DecodeInclusion(c.Payload)
 		if err != nil {
-			return inclusion{excuse: evidence.PayloadEncoding}, true
+			return promisedTx{excuse: evidence.PayloadEncoding}, true
 		}
 		p, err := readTransaction(raw, chainID)
 		p.Slot = uint64(slot)
-		return inclusion{Promised: p, raw: raw, excuse: err}, true
+		return promisedTx{Promised: p, raw: raw, excuse: err}, true
 	}
-	return inclusion{}, false
+	return promisedTx{}, false
 }
 
 // readTransaction reads a promised transaction of any type a promise is made
@@ -61,8 +58,8 @@ func readTransaction(raw []byte, chainID uint64) (evidence.Promised, error) {
 }
 
 // inclusions reads the promises of a page, by request hash.
-func inclusions(p *commitments.Page, chainID uint64) map[phase0.Hash32]inclusion {
-	all := make(map[phase0.Hash32]inclusion, len(p.Promises))
+func inclusions(p *commitments.Page, chainID uint64) map[phase0.Hash32]promisedTx {
+	all := make(map[phase0.Hash32]promisedTx, len(p.Promises))
 	for i := range p.Promises {
 		if in, ok := readInclusion(&p.Promises[i].Commitment, chainID); ok {
 			all[p.Promises[i].Commitment.RequestHash] = in
@@ -72,7 +69,7 @@ func inclusions(p *commitments.Page, chainID uint64) map[phase0.Hash32]inclusion
 }
 
 // senders are those of promises that could be kept, each once.
-func senders(all map[phase0.Hash32]inclusion) (list []bellatrix.ExecutionAddress) {
+func senders(all map[phase0.Hash32]promisedTx) (list []bellatrix.ExecutionAddress) {
 	seen := map[bellatrix.ExecutionAddress]bool{}
 	for _, in := range all {
 		address := bellatrix.ExecutionAddress(in.Sender)

@@ -169,6 +169,8 @@ func found(v commitments.Verdict) commitments.State {
 		return commitments.StateIncluded
 	case v.Outcome == commitments.Excused && v.Reason == "slot_missed":
 		return commitments.StateSlotMissed
+	case v.Outcome == commitments.Excused && v.Reason == "slot_orphaned":
+		return commitments.StateOrphaned
 	}
 	return commitments.StateAbsent
 }
@@ -215,7 +217,12 @@ func furthest(steps []commitments.Step) (state commitments.State) {
 }
 
 // stageOf says how settled the chain was when a verdict was reached.
-func stageOf(commitments.Verdict) string { return "final" }
+func stageOf(v commitments.Verdict) string { return v.Stage.String() }
 
 // blockOf is the execution block that was judged, "" if the slot had none.
-func blockOf(commitments.Verdict) string { return "" }
+func blockOf(v commitments.Verdict) string {
+	if (v.Block == phase0.Hash32{}) {
+		return ""
+	}
+	return v.Block.String()
+}

@@ -150,6 +150,11 @@ func (b *Beacon) importBlock(ctx context.Context, signed codec) error {
 	defer cancel()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.importHeld(ctx, in)
+}
+
+// importHeld is importBlock with the lock held.
+func (b *Beacon) importHeld(ctx context.Context, in block) error {
 	if _, known := b.byRoot[in.root]; known {
 		return nil
 	}
