@@ -332,7 +332,9 @@ func TestTrial(t *testing.T) {
 	c.net.Proposer.Skip(missedSlot)
 	missed := c.promise(missedSlot, c.transfer(3, 0, 1))
 	c.until(missed, "excused provisional slot_missed")
+	c.net.Beacon.StallFinality(true)
 	c.flips()
+	c.net.Beacon.StallFinality(false)
 
 	// All of it, final, and the broken one proven.
 	c.until(kept, "kept final")
@@ -384,7 +386,6 @@ func (c *trial) flips() {
 	if got := c.history(hash); !slices.Equal(got, want) {
 		c.Errorf("the ledger has\n%q, want\n%q", got, want)
 	}
-	c.until(hash, "excused final slot_orphaned")
 }
 
 // proven wants one file that proves the broken promise of a slot on this chain.
