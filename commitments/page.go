@@ -20,7 +20,20 @@ type Page struct {
 	Promises    []Promise // in the order they were made; unsigned ones (a crash between entry and ink) included
 	Constraints *SignedConstraints
 	Verdicts    []Verdict
+	Notes       []Note // in the order they were written
 }
+
+// Note is a line of a page that nobody signs.
+type Note struct {
+	Kind string            // NoteReceipt or NoteHeaderServed
+	What map[string]string // relay, outcome, reason, block_hash, at_ms; read-only
+}
+
+// The kinds of notes.
+const (
+	NoteReceipt      = "receipt"       // what a relay said to our constraints, or why no header was served
+	NoteHeaderServed = "header_served" // a bid that keeps the page's promises went to the beacon node
+)
 
 // Empty says whether the page promises nothing.
 func (p *Page) Empty() bool { return len(p.Promises) == 0 }

@@ -32,6 +32,9 @@ type book struct {
 	least    map[commitments.Key]phase0.Slot // nothing new below; never changed in place
 }
 
+// maxNotes is how many notes of a page are kept in memory.
+const maxNotes = 64
+
 // place is where a promise stands.
 type place struct {
 	id    commitments.PageID
@@ -207,6 +210,10 @@ func withEntry(p commitments.Page, seq uint64, e *Entry) *commitments.Page {
 		})
 	case KindConstraints, KindClose:
 		p.Closed = true
+	case KindHeaderServed, KindReceipt:
+		if len(p.Notes) < maxNotes { // the ledger has the rest, too
+			p.Notes = append(p.Notes, commitments.Note{Kind: e.Kind.String(), What: e.Note})
+		}
 	case KindVerdict:
 		p.Verdicts = slices.Clone(p.Verdicts)
 		i := slices.IndexFunc(p.Verdicts, func(v commitments.Verdict) bool { return v.RequestHash == e.Verdict.RequestHash })
@@ -244,7 +251,7 @@ func withSeal(p commitments.Page, seq uint64, e *Entry, ink Ink, own bool) *comm
 
 func clipped(p *commitments.Page) commitments.Page {
 	c := *p
-	c.Promises, c.Verdicts = slices.Clip(c.Promises), slices.Clip(c.Verdicts)
+	c.Promises, c.Verdicts, c.Notes = slices.Clip(c.Promises), slices.Clip(c.Verdicts), slices.Clip(c.Notes)
 	return c
 }
 
