@@ -234,8 +234,7 @@ func decodeEntry(body []byte) (seq uint64, id commitments.PageID, e Entry, err e
 	var f fixed
 	id.Slot = phase0.Slot(b.Slot)
 	f.must(id.Proposer[:], b.Proposer)
-	e = Entry{Kind: b.Kind, Module: b.Module, Resources: b.Resources, Nonce: b.Nonce, Note: b.Note}
-	e.Key = f.key(b.Key)
+	e = Entry{Kind: b.Kind, Module: b.Module, Resources: b.Resources, Nonce: b.Nonce, Note: b.Note, Key: f.key(b.Key)}
 	f.may(e.Delegate[:], b.Delegate)
 	f.may(e.Root[:], b.Root)
 	f.may(e.SigningID[:], b.SigningID)
