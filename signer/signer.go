@@ -57,6 +57,9 @@ type Signer struct {
 	// something signed under another object's name. See MessageOf.
 	Message func(ledger.Entry) (commitments.Message, error)
 
+	// Quoted computes what is signed for a quote. Nil: no quote is signed. See QuoteOf.
+	Quoted func(commitments.Quote) commitments.Message
+
 	// Clock tells which slots may be signed for. Required: without one, none may.
 	Clock *chain.Clock
 	// Lookahead is how many slots ahead of the present one may be. Zero: 64.
