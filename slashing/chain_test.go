@@ -220,16 +220,16 @@ func (c *trial) promise(slot phase0.Slot, raw []byte) phase0.Hash32 {
 		s := k.Sign(commitments.SigningRoot(c.net.Spec.Domain(chain.DomainCommitBoost), c.net.Spec.ChainID, object, trialSigningID, nonce))
 		return s[:]
 	}
-	write := func(e ledger.Entry, signature []byte) {
+	write := func(e ledger.Entry, ink ledger.Ink) {
 		r, err := c.ledger.Append(c.ctx, id, func(commitments.View) (ledger.Entry, error) { return e, nil })
 		if err == nil && len(r.Signature) == 0 {
-			err = c.ledger.Seal(c.ctx, r, signature)
+			_, err = c.ledger.Seal(c.ctx, r, ink)
 		}
 		if err != nil {
 			c.Fatal(err)
 		}
 	}
-	d := commitments.Delegation{Proposer: who.Pubkey, Delegate: c.delegate.PublicKey(), Slot: slot}
+	d := commitments.Delegation{Proposer: who.Pubkey, Delegate: c.delegate.PublicKey(), Committer: bellatrix.ExecutionAddress{0xc0}, Slot: slot}
 	object, err := d.Root()
 	if err != nil {
 		c.Fatal(err)
@@ -237,13 +237,17 @@ func (c *trial) promise(slot phase0.Slot, raw []byte) phase0.Hash32 {
 	write(ledger.Entry{
 		Kind: ledger.KindDelegation, Module: "gateway", Key: commitments.BLSKey(who.Pubkey), Root: object, Nonce: 1, SigningID: trialSigningID,
 		Resources: []string{commitments.ResourceDelegation(slot, who.Pubkey)}, Delegation: &d,
-	}, sign(who.Key, object, 1))
+	}, ledger.Ink{Signature: sign(who.Key, object, 1)})
 	req := commitments.Request{Type: commitments.TypeProvableInclusion, Payload: commitments.EncodeProvableInclusion(slot, who.Index, raw)}
 	draft := commitments.Commitment{Type: req.Type, Payload: req.Payload, RequestHash: req.Hash(), Slasher: bellatrix.ExecutionAddress{0xaa}}
+	// The delegate signs a group of two; the committer's signature no contract of
+	// ours looks at.
+	group, branches := commitments.Group([]phase0.Root{draft.Root(), {1}})
+	proxy := commitments.ProxySignature{Signature: phase0.BLSSignature(sign(c.delegate, group, 7)), Nonce: 7, Branch: branches[0]}
 	write(ledger.Entry{
-		Kind: ledger.KindCommitment, Module: "INCLUSION", Key: commitments.BLSKey(c.delegate.PublicKey()), Root: draft.Root(), Nonce: 7, SigningID: trialSigningID,
+		Kind: ledger.KindCommitment, Module: "INCLUSION", Key: commitments.ECDSAKey(d.Committer), Delegate: d.Delegate, Root: draft.Root(), Nonce: 7, SigningID: trialSigningID,
 		Resources: []string{req.Hash().String()}, Draft: &commitments.Draft{Commitment: draft},
-	}, sign(c.delegate, draft.Root(), 7))
+	}, ledger.Ink{Signature: make([]byte, 65), Proxy: proxy})
 	return req.Hash()
 }
 
