@@ -132,8 +132,8 @@ type Gateway struct {
 	Config
 	domain   phase0.Domain
 	paths    *paths
-	places   *quota.Places      // MaxRequests
-	buckets  *quota.Buckets     // of callers
+	places   *quota.Places  // MaxRequests
+	buckets  *quota.Buckets // of callers
 	diary    *diary
 	hub      *hub
 	flights  singleflight.Group // delegations being made, by page

@@ -117,6 +117,10 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		p.log("Modules but no [gateway]: nobody can ask for a promise")
 		g = config.DefaultGateway()
 	}
+	access, err := gatewayAccess(&g.Access)
+	if err != nil {
+		return err
+	}
 	relays := a.relays.constrained()
 	p.gateway, err = gateway.New(gateway.Config{
 		Spec: a.spec, Clock: a.clock, Lead: g.Lead, MaxCount: g.MaxCommitments,
@@ -124,8 +128,8 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		Modules: func() []modules.Module { return p.list },
 		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger, Relays: func() []gateway.Relay { return relays }, RelaysFor: a.relays.constrainedFor,
 		Delegate: delegate, SigningID: gatewaySigningID,
-		Events: p.events,
-		Log:    a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
+		Events: p.events, MaxRequests: g.Access.MaxRequests, MaxSubscribers: g.Access.MaxSubscribers, Access: access,
+		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})
 	return err
 }

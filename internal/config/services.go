@@ -154,6 +154,8 @@ type Gateway struct {
 	MaxBytes uint64 `toml:"max_bytes"`
 	// MaxBlobs per slot. Default 0: no blob transactions.
 	MaxBlobs uint64 `toml:"max_blobs"`
+	// Access says who may ask, and how much.
+	Access Access `toml:"access"`
 }
 
 // DefaultGateway returns the defaults of the table.
@@ -165,6 +167,7 @@ func DefaultGateway() *Gateway {
 
 func (g *Gateway) setDefaults() {
 	*g = Gateway{Host: loopback, Port: 18560, Lead: 4 * time.Second, MaxGasPercent: 25, MaxCommitments: 128, MaxBytes: 1 << 20}
+	g.Access.setDefaults()
 }
 
 // Audit judges our blocks against our promises.
