@@ -83,7 +83,7 @@ func (t *buckets) commit() error {
 
 // putEntry links a new entry to the chain, with its indexes.
 func (t *buckets) putEntry(id commitments.PageID, e *Entry, body []byte) error {
-	record, next := t.head.link(recordEntry, body)
+	record, next := t.head.link(e.version(), recordEntry, body)
 	seq := number(next.Entries)
 	errs := []error{
 		t.records.Put(number(next.Records), record),
@@ -103,8 +103,8 @@ func (t *buckets) putEntry(id commitments.PageID, e *Entry, body []byte) error {
 }
 
 // putSeal links the signature of an entry to the chain.
-func (t *buckets) putSeal(seq uint64, at spot, body []byte) error {
-	record, next := t.head.link(recordSeal, body)
+func (t *buckets) putSeal(seq uint64, at spot, version byte, body []byte) error {
+	record, next := t.head.link(version, recordSeal, body)
 	at.seal = next.Records
 	t.head = next
 	return errors.Join(t.records.Put(number(next.Records), record), t.entries.Put(number(seq), at.bytes()))
