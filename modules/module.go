@@ -18,6 +18,9 @@ type Info struct {
 	SigningID       phase0.Root
 	CommitmentTypes []uint64
 	ConstraintTypes []uint64
+	// Excuses are the reasons of verdicts for which a promise that was not kept is
+	// not broken, for searchers to know. Optional.
+	Excuses []string
 }
 
 // Module is implemented in process, over HTTP, and by Set for many. It keeps no
@@ -43,6 +46,16 @@ type Module interface {
 // Runner is implemented by modules with work of their own. Run blocks until ctx ends.
 type Runner interface {
 	Run(ctx context.Context) error
+}
+
+// Pricer is implemented by modules whose promises have a price. The gateway asks
+// it for a fee or a quote; the price is enforced by Commit, as on View.Quoted
+// if that is set.
+type Pricer interface {
+	// Price says what the promise of req would cost now, whether or not req offers
+	// as much. It wants no more of req than the price needs: a sender without funds
+	// may ask. Faults: of kind Invalid or Rejected; ErrUnpriced.
+	Price(ctx context.Context, view commitments.View, req commitments.Request) (commitments.Price, error)
 }
 
 // New makes a module from its [modules.config] table. decode is strict.

@@ -5,12 +5,15 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"golang.org/x/sync/errgroup"
 
 	"sidecar/builderapi"
+	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/commitments/gateway"
 	"sidecar/fault"
@@ -43,6 +46,7 @@ type promises struct {
 	modules   modules.Module // the list as one
 	gateway   *gateway.Gateway
 	auditor   *slashing.Auditor
+	clock     *chain.Clock
 	log       func(msg string, args ...any)
 }
 
@@ -61,13 +65,13 @@ func (s schedule) Pubkey(index phase0.ValidatorIndex) (phase0.BLSPubKey, bool) {
 
 // newPromises dials nothing. What fails closes what was opened before.
 func newPromises(a *App) (p *promises, err error) {
-	p = &promises{log: a.log.With("part", "app").Warn, ledger: a.signing.ledger, signer: a.signing.signer}
+	p = &promises{clock: a.clock, log: a.log.With("part", "app").Warn, ledger: a.signing.ledger, signer: a.signing.signer}
 	defer func(opened *promises) { // p is nil by then
 		if err != nil {
 			opened.close()
 		}
 	}(p)
-	if p.execution, err = a.executionNode(a.config.Execution.URL); err != nil {
+	if p.execution, err = a.stateNode(); err != nil {
 		return nil, err
 	}
 	consensus := a.signing.keys.consensus
@@ -82,7 +86,7 @@ func newPromises(a *App) (p *promises, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.signing.policy = append(a.signing.policy, p.policy(consensus, delegate))
+	a.signing.policy = append(a.signing.policy, p.policy(consensus, delegates(a.config.Gateway, delegate)))
 	if err = p.makeGateway(a, delegate); err != nil {
 		return nil, err
 	}
@@ -96,15 +100,31 @@ func newPromises(a *App) (p *promises, err error) {
 // policy grants what journey d needs and nothing else: the gateway may delegate
 // with the consensus keys and close pages with the proxy; a module may promise
 // with the proxy.
-func (p *promises) policy(consensus []phase0.BLSPubKey, delegate phase0.BLSPubKey) (grants signer.Grants) {
+func (p *promises) policy(consensus, delegates []phase0.BLSPubKey) (grants signer.Grants) {
 	for _, key := range consensus {
 		grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindDelegation, Key: commitments.BLSKey(key)})
 	}
-	grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindConstraints, Key: commitments.BLSKey(delegate)})
-	for _, m := range p.list {
-		grants = append(grants, signer.Grant{Module: m.Info().ID, Kind: ledger.KindCommitment, Key: commitments.BLSKey(delegate)})
+	for _, delegate := range delegates {
+		grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindConstraints, Key: commitments.BLSKey(delegate)})
+		for _, m := range p.list {
+			grants = append(grants, signer.Grant{Module: m.Info().ID, Kind: ledger.KindCommitment, Key: commitments.BLSKey(delegate)})
+		}
 	}
 	return grants
+}
+
+// delegates are the proxies that promise: the default, and those of some validators.
+func delegates(g *config.Gateway, otherwise phase0.BLSPubKey) []phase0.BLSPubKey {
+	all := []phase0.BLSPubKey{otherwise}
+	if g == nil {
+		return all
+	}
+	for i := range g.Committers {
+		if key := g.Committers[i].Delegate; !slices.Contains(all, key) {
+			all = append(all, key)
+		}
+	}
+	return all
 }
 
 func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
@@ -113,14 +133,25 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		p.log("Modules but no [gateway]: nobody can ask for a promise")
 		g = config.DefaultGateway()
 	}
-	relays := a.relays.constrained()
+	targets := a.relays.allTargets()
+	most := g.MaxUnproven
+	if most == 0 {
+		most = -1
+	}
+	parties, err := a.parties(g, gateway.Party{Delegate: delegate})
+	if err != nil {
+		return err
+	}
 	p.gateway, err = gateway.New(gateway.Config{
-		Spec: a.spec, Clock: a.clock, Lead: g.Lead, MaxCount: g.MaxCommitments,
+		Spec: a.spec, Clock: a.clock, Lead: g.Lead, PostsEnd: g.PostsEnd, MinAcks: g.MinAcks, MaxUnproven: most, MaxCount: g.MaxCommitments,
 		Limit:   commitments.Cost{Gas: gasLimit * uint64(g.MaxGasPercent) / 100, Blobs: g.MaxBlobs, Bytes: g.MaxBytes}, // #nosec G115 -- validated
 		Modules: func() []modules.Module { return p.list },
-		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger, Relays: func() []gateway.Relay { return relays }, RelaysFor: a.relays.constrainedFor,
+		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger,
+		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
+		Exclusive: a.exclusive(g), Parties: parties,
 		Delegate: delegate, SigningID: gatewaySigningID,
-		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
+		Events: p.events,
+		Log:    a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})
 	return err
 }
@@ -136,6 +167,7 @@ func (p *promises) run(ctx context.Context, g *errgroup.Group) {
 		g.Go(func() error { keep(ctx, name, p.log, f); return nil })
 	}
 	loop("schedule", p.schedule.Run)
+	loop("execution", p.execution.Run)
 	loop("gateway", p.gateway.Run)
 	loop("audit", p.auditor.Run)
 	loop("events", p.events.Run)
@@ -185,9 +217,31 @@ func (p *promises) served(id commitments.PageID, hash phase0.Hash32, relay strin
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	note := ledger.Entry{Kind: ledger.KindHeaderServed, Module: "builder", Note: map[string]string{"block_hash": hash.String(), "relay": relay}}
+	note := ledger.Entry{Kind: ledger.KindHeaderServed, Module: "builder", Note: map[string]string{
+		"block_hash": hash.String(), "relay": relay, "at_ms": strconv.FormatInt(p.clock.Now().UnixMilli(), 10),
+	}}
 	if err := p.signer.Note(ctx, id, note); err != nil {
 		p.log("The served header is not in the ledger", "reason", fault.Code(err))
+	}
+}
+
+// unserved notes, on a page with promises, that the beacon node was left to
+// build its own block.
+func (p *promises) unserved(id commitments.PageID, why string) {
+	page := p.ledger.Page(id)
+	known := func(n commitments.Note) bool {
+		return n.What["outcome"] == gateway.OutcomeNoSafeBlock && n.What["reason"] == why
+	}
+	if page.Empty() || slices.ContainsFunc(page.Notes, known) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	note := ledger.Entry{Kind: ledger.KindReceipt, Module: "builder", Note: map[string]string{
+		"outcome": gateway.OutcomeNoSafeBlock, "reason": why, "at_ms": strconv.FormatInt(p.clock.Now().UnixMilli(), 10),
+	}}
+	if err := p.signer.Note(ctx, id, note); err != nil {
+		p.log("That no header was served is not in the ledger", "reason", fault.Code(err))
 	}
 }
 

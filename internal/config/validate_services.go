@@ -64,6 +64,8 @@ func (k *checker) services() {
 	if c.Execution.URL != c.PBS.RPCURL || k.given("execution.url") {
 		k.url(c.Execution.URL, "execution.url")
 	}
+	k.url(c.Execution.SecondURL, "execution.second_url")
+	k.require(c.Execution.SecondURL == "" || c.Execution.SecondURL != c.Execution.URL, "execution.second_url", "is the same node as execution.url")
 	k.ledger()
 	k.require(c.Data.Path != "", "data.path", "is empty")
 	k.require(c.Audit.AfterSlots >= 1 && c.Audit.AfterSlots <= 8192, "audit.after_slots", "is not within 1 to 8192")
@@ -74,7 +76,7 @@ func (k *checker) services() {
 	if c.Promises() {
 		k.require(c.Beacon.URL != "", "beacon.url", "is needed by modules that make promises")
 		k.require(c.Execution.URL != "", "execution.url", "is needed by modules that make promises")
-		if !k.constraintsRelay() {
+		if !k.constraintsRelay() && (c.Gateway == nil || len(c.Gateway.Builders) == 0) {
 			k.warn("relays", "no relay has constraints = true: every promise is refused for want of a path")
 		}
 		if c.Gateway == nil {
@@ -93,6 +95,7 @@ func (k *checker) services() {
 	k.require(g.MaxGasPercent >= 1 && g.MaxGasPercent <= 100, "gateway.max_gas_percent", "is not within 1 to 100")
 	k.require(g.MaxCommitments >= 1 && g.MaxCommitments <= 1024, "gateway.max_commitments", "is not within 1 to 1024")
 	k.require(g.MaxBytes >= 1 && g.MaxBytes <= 8<<20, "gateway.max_bytes", "is not within 1 to %d", 8<<20)
+	k.promising(g)
 	k.require(g.MaxBlobs <= 4096, "gateway.max_blobs", "is above 4096")
 }
 

@@ -55,9 +55,10 @@ const (
 	KindProxy                        // to be signed by a consensus key: vouches for a proxy key
 	KindRevocation                   // a note: a proxy key or a module's token is worth nothing any more
 	KindImport                       // what was signed elsewhere: it takes resources, and nobody signs it here
+	KindQuote                        // never in a ledger: policy knows a quote's signature by it
 )
 
-var kindNames = [...]string{"unknown", "delegation", "commitment", "constraints", "close", "header_served", "receipt", "verdict", "request", "proxy", "revocation", "import"}
+var kindNames = [...]string{"unknown", "delegation", "commitment", "constraints", "close", "header_served", "receipt", "verdict", "request", "proxy", "revocation", "import", "quote"}
 
 // String is the kind in snake_case, as in logs, metrics and config.
 func (k Kind) String() string {
@@ -200,7 +201,7 @@ func (l *Ledger) View(id commitments.PageID) commitments.View {
 
 // Page returns everything promised for one slot of one proposer. It reads memory
 // and never waits for a writer's disk. A page far behind the newest slot whose
-// promises are all judged has left memory and reads as empty.
+// promises are all judged for good has left memory and reads as empty.
 func (l *Ledger) Page(id commitments.PageID) commitments.Page {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -248,6 +249,14 @@ func (l *Ledger) Len() uint64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.book.seq
+}
+
+// Version is a number that grows with every record, entry or signature, that is
+// durable: a page that changed did so at another version.
+func (l *Ledger) Version() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.book.records
 }
 
 // Poisoned returns the disk error that ended this ledger's writing, or nil.
