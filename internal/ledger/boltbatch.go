@@ -110,13 +110,13 @@ func (t *buckets) commit() error {
 
 // putEntry links a new entry to the chain, with its indexes.
 func (t *buckets) putEntry(id commitments.PageID, e *Entry, body []byte) error {
-	record, next := t.head.link(recordEntry, body)
+	record, next := t.head.link(e.version(), recordEntry, body)
 	return t.indexEntry(id, e, record, next)
 }
 
 // putSeal links the signature of an entry to the chain.
-func (t *buckets) putSeal(seq uint64, at spot, body []byte) error {
-	record, next := t.head.link(recordSeal, body)
+func (t *buckets) putSeal(seq uint64, at spot, version byte, body []byte) error {
+	record, next := t.head.link(version, recordSeal, body)
 	return t.indexSeal(seq, at, record, next)
 }
 

@@ -63,7 +63,7 @@ func durableSteps() map[string]struct {
 			func(p commitments.Page) bool { return len(p.Promises) == 2 },
 		},
 		"seal": {
-			func(l *Ledger, r Receipt) error { return l.Seal(ctx, r, make([]byte, 96)) },
+			func(l *Ledger, r Receipt) error { return sealed(l, ctx, r, make([]byte, 96)) },
 			func(p commitments.Page) bool { return len(p.Promises[0].Signature) == 96 },
 		},
 		"verdict": {

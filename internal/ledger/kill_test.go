@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -110,6 +111,9 @@ func victim(path, round, order string) error {
 				resource := fmt.Sprintf("r/%d/%d", worker, n) // every round fights for some of the last one's
 				e := promise(n, resource)
 				copy(e.Root[:], round)
+				if worker%2 == 1 {
+					e = proxied(e)
+				}
 				r, err := l.Append(context.Background(), page(1), constant(e))
 				if errors.Is(err, ErrSlashable) {
 					continue
@@ -118,8 +122,7 @@ func victim(path, round, order string) error {
 					lines <- "error " + err.Error()
 					return
 				}
-				signature := append(r.Entry.Root[:], make([]byte, 64)...)
-				if err := l.Seal(context.Background(), r, signature); err != nil {
+				if _, err := l.Seal(context.Background(), r, inkFor(r)); err != nil {
 					lines <- "error " + err.Error()
 					return
 				}
@@ -212,6 +215,9 @@ func (k *killing) check(t *testing.T) {
 			stored[r.Entry.Resources[0]] = r
 		} else {
 			seals[r.Seq] = hex.EncodeToString(r.Seal[:32])
+			if len(r.Seal) == 65 && (!bytes.Equal(r.Proxy.Signature[:32], r.Seal[:32]) || len(r.Proxy.Branch) != 2) {
+				t.Errorf("entry %d lost its proxy's signature: %+v", r.Seq, r.Proxy)
+			}
 		}
 		return nil
 	})

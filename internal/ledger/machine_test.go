@@ -124,7 +124,7 @@ func (m *machine) request(t *rapid.T) {
 		return
 	}
 	if err == nil {
-		err = m.run.Seal(context.Background(), r, append(e.Root[:], make([]byte, 64)...))
+		err = sealed(m.run, context.Background(), r, append(e.Root[:], make([]byte, 64)...))
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -66,7 +66,7 @@ func testModel_Resources(t *testing.T, e engineCase) {
 			}
 			if rapid.Bool().Draw(t, "seal") {
 				signature := bytes.Repeat([]byte{byte(root + 1)}, 96)
-				if err := l.Seal(context.Background(), r, signature); err != nil {
+				if err := sealed(l, context.Background(), r, signature); err != nil {
 					t.Fatal(err)
 				}
 				r.Signature = signature
@@ -112,7 +112,7 @@ func testAppend_ConcurrentConflictsHaveOneWinner(t *testing.T, e engineCase) {
 					continue
 				}
 				if err == nil {
-					err = l.Seal(context.Background(), r, bytes.Repeat(r.Entry.Root[:], 3))
+					err = sealed(l, context.Background(), r, bytes.Repeat(r.Entry.Root[:], 3))
 				}
 				if err != nil {
 					t.Error(err)

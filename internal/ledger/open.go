@@ -107,7 +107,7 @@ func (b *book) apply(t index, r Record, own bool) (commitments.PageID, error) {
 		b.forbid(r.Entry)
 		b.seq = r.Seq
 	} else {
-		b.set(withSeal(b.latest(id), r.Seq, entry, r.Seal, own))
+		b.set(withSeal(b.latest(id), r.Seq, entry, Ink{r.Seal, r.Proxy}, own))
 	}
 	b.records = r.Number
 	return id, nil
