@@ -78,6 +78,7 @@ type Module struct {
 	minTip *big.Int // wei per gas
 	maxGas uint64
 	txs    cache
+	leaves leaves
 }
 
 var (
@@ -177,6 +178,7 @@ func (m *Module) Commit(ctx context.Context, view commitments.View, req commitme
 	if err := m.admit(ctx, view, slot, tx); err != nil {
 		return commitments.Draft{}, err
 	}
+	m.leaves.learn(req.Hash(), slot, raw)
 	return commitments.Draft{
 		Commitment: commitments.Commitment{
 			Type: req.Type, Payload: req.Payload, RequestHash: req.Hash(), Slasher: req.Slasher,
