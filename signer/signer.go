@@ -43,7 +43,7 @@ type Policy interface {
 // Book is the ledger, as the signer needs it.
 type Book interface {
 	Append(ctx context.Context, id commitments.PageID, decide func(commitments.View) (ledger.Entry, error)) (ledger.Receipt, error)
-	Seal(ctx context.Context, r ledger.Receipt, signature []byte) error
+	Seal(ctx context.Context, r ledger.Receipt, ink ledger.Ink) (ledger.Ink, error)
 }
 
 // Signer signs what policy, guard and ledger agree to. Make it as &Signer{…};
@@ -57,6 +57,9 @@ type Signer struct {
 	// something signed under another object's name. See MessageOf.
 	Message func(ledger.Entry) (commitments.Message, error)
 
+	// Quoted computes what is signed for a quote. Nil: no quote is signed. See QuoteOf.
+	Quoted func(commitments.Quote) commitments.Message
+
 	// Clock tells which slots may be signed for. Required: without one, none may.
 	Clock *chain.Clock
 	// Lookahead is how many slots ahead of the present one may be. Zero: 64.
@@ -68,11 +71,15 @@ type Signer struct {
 	Metrics *Metrics
 
 	validated sync.Map // phase0.BLSPubKey → *bls.PublicKey, to verify our own signatures
+	alone     sync.Map // seq → *group, of entries that are signed again
 }
 
 // Sign is the only road to a signature: decide names what to sign, policy and
 // guard agree, the entry is on disk, the key signs, the signature is on disk.
 // Then, and not before, the caller has it. decide runs under the ledger's lock.
+//
+// A commitment with a delegate is signed by both: its key signs the commitment,
+// the delegate the group of all that became durable in one step. See group.
 //
 // The same resource with the same root again yields the stored signature. If
 // the key or the disk fails after the entry stands, the entry stays and counts
@@ -119,24 +126,26 @@ func (s *Signer) sign(ctx context.Context, id commitments.PageID, decide func(co
 		return r, err
 	}
 	// 2. Signed before: the same bytes again.
-	if len(r.Signature) > 0 {
+	if len(r.Signature) > 0 && (!r.Imported || r.Entry.Delegate.IsZero()) {
 		return r, nil
 	}
 	if over != nil {
 		return r, over
 	}
-	// 3. The key signs. A crash or an error from here on: the entry is a promise
+	if len(r.Signature) > 0 {
+		r.Proxy, err = s.completed(ctx, r)
+		return r, err
+	}
+	// 3. The keys sign. A crash or an error from here on: the entry is a promise
 	// without ink, which every reader of the page honours, and a repeat signs it.
-	signature, err := s.ink(ctx, r.Entry)
+	ink, err := s.inked(ctx, r)
 	if err != nil {
 		return r, err
 	}
-	// 4. The signature is on disk before anyone has it.
-	if err := s.Ledger.Seal(ctx, r, signature); err != nil {
-		return r, err
-	}
-	r.Signature = signature
-	return r, nil
+	// 4. The signatures are on disk before anyone has them. Another caller's may
+	// have been there first.
+	r.Ink, err = s.Ledger.Seal(ctx, r, ink)
+	return r, err
 }
 
 // Note writes what nobody signs: that a page is closed, a header was served, a
@@ -155,7 +164,8 @@ func (s *Signer) Note(ctx context.Context, id commitments.PageID, e ledger.Entry
 
 // agree is what stands between a decision and the disk.
 func (s *Signer) agree(v commitments.View, e ledger.Entry) (ledger.Entry, error) {
-	if s.Policy == nil || !s.Policy.Allows(e.Module, e.Kind, e.Key) {
+	if s.Policy == nil || !s.Policy.Allows(e.Module, e.Kind, e.Key) ||
+		!e.Delegate.IsZero() && !s.Policy.Allows(e.Module, e.Kind, commitments.BLSKey(e.Delegate)) {
 		return e, ErrNotAllowed.With("module %.64q, %s", e.Module, e.Kind)
 	}
 	if names := resources(v.PageID, e); names != nil {
@@ -177,26 +187,31 @@ func (s *Signer) agree(v commitments.View, e ledger.Entry) (ledger.Entry, error)
 // ink has the key sign, and verifies what comes back: a faulty holder or a bit
 // that flipped must not leave a wrong signature in the ledger for good.
 func (s *Signer) ink(ctx context.Context, e ledger.Entry) ([]byte, error) {
-	if s.Keys == nil {
-		return nil, ErrUnknownKey.With("%s", e.Key)
-	}
 	m, err := s.Message(e)
 	if err != nil || m.Root() != e.Root { // an entry of before this version, or of another chain
 		return nil, errors.Join(ErrIncoherent.With("the entry's root is not its object's"), err)
 	}
-	sig, err := s.Keys.Sign(ctx, e.Key, m)
+	return s.sealed(ctx, e.Key, m)
+}
+
+// sealed has a key sign a message, and verifies what comes back.
+func (s *Signer) sealed(ctx context.Context, key commitments.Key, m commitments.Message) ([]byte, error) {
+	if s.Keys == nil {
+		return nil, ErrUnknownKey.With("%s", key)
+	}
+	sig, err := s.Keys.Sign(ctx, key, m)
 	if f := fault.Of(err); f != nil && f.Kind == fault.NotFound && !errors.Is(err, ErrUnknownKey) {
 		return nil, ErrUnknownKey.Wrap(err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	ok, err := s.verify(e.Key, e.Root, sig)
+	ok, err := s.verify(key, m.Root(), sig)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return nil, ErrBadSignature.With("key %s", e.Key)
+		return nil, ErrBadSignature.With("key %s", key)
 	}
 	return sig, nil
 }

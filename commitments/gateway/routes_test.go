@@ -46,16 +46,23 @@ func ask(t *testing.T, method, url, contentType, body string) (int, string) {
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
+	status, _, text := do(t, req)
+	return status, text
+}
+
+func do(t *testing.T, req *http.Request) (int, http.Header, string) {
+	t.Helper()
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return 0, nil, ""
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
-	return res.StatusCode, string(b)
+	return res.StatusCode, res.Header, string(b)
 }
 
 func text(t *testing.T, v any) string {
@@ -200,7 +207,7 @@ func TestRPC_Errors(t *testing.T) {
 		{"long batch", "[" + strings.Repeat("1,", 16) + "1]", "null", -32600, "Invalid request", "rpc_request_invalid"},
 		{"method", one("generateProxyKey", "[]"), "1", -32601, "Method not found", "rpc_method_unknown"},
 		{"no params", one("commitmentRequest", "[]"), "1", -32602, "Invalid commitment request", "params_invalid"},
-		{"two params", one("commitmentRequest", "[{},{}]"), "1", -32602, "Invalid commitment request", "params_invalid"},
+		{"three params", one("commitmentRequest", "[{},{},{}]"), "1", -32602, "Invalid commitment request", "params_invalid"},
 		{"bad request", one("commitmentRequest", "[{}]"), "1", -32602, "Invalid commitment request", "commitment_encoding"},
 		{"bad hash", one("commitmentResult", `["0x"]`), "1", -32602, "Invalid commitment request", "params_invalid"},
 		{"number as hash", one("commitmentResult", `[7]`), "1", -32602, "Invalid commitment request", "params_invalid"},
