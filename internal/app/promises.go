@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -92,6 +93,7 @@ func newPromises(a *App) (p *promises, err error) {
 	}
 	p.auditor, err = slashing.New(slashing.Config{
 		Clock: a.clock, Spec: a.spec, Book: p.ledger, Signer: p.signer, Module: p.modules, Beacon: a.beacon, Execution: p.execution,
+		Store: slashing.NewStore(filepath.Join(a.config.Data.Path, "audit")),
 		After: a.config.Audit.AfterSlots, Log: a.log.With("part", "audit"), Metrics: slashing.NewMetrics(a.metrics),
 	})
 	return p, err
@@ -133,6 +135,10 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		p.log("Modules but no [gateway]: nobody can ask for a promise")
 		g = config.DefaultGateway()
 	}
+	access, err := gatewayAccess(&g.Access)
+	if err != nil {
+		return err
+	}
 	targets := a.relays.allTargets()
 	most := g.MaxUnproven
 	if most == 0 {
@@ -150,8 +156,8 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
 		Exclusive: a.exclusive(g), Parties: parties,
 		Delegate: delegate, SigningID: gatewaySigningID,
-		Events: p.events,
-		Log:    a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
+		Events: p.events, MaxRequests: g.Access.MaxRequests, MaxSubscribers: g.Access.MaxSubscribers, Access: access,
+		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})
 	return err
 }

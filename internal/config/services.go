@@ -173,6 +173,8 @@ type Gateway struct {
 	MaxBytes uint64 `toml:"max_bytes"`
 	// MaxBlobs per slot. Default 0: no blob transactions.
 	MaxBlobs uint64 `toml:"max_blobs"`
+	// Access says who may ask, and how much.
+	Access Access `toml:"access"`
 }
 
 // DefaultGateway returns the defaults of the table.
@@ -184,13 +186,15 @@ func DefaultGateway() *Gateway {
 
 func (g *Gateway) setDefaults() {
 	*g = Gateway{Host: loopback, Port: 18560, Lead: 4 * time.Second, FabricLead: 14 * time.Second, PostsEnd: 500 * time.Millisecond, MinAcks: 1, MaxUnproven: 2, MaxGasPercent: 25, MaxCommitments: 128, MaxBytes: 1 << 20}
+	g.Access.setDefaults()
 }
 
 // Audit judges our blocks against our promises.
 type Audit struct {
-	// AfterSlots is how old a slot is when it is judged. Default 64, two epochs:
-	// younger blocks may still be reorganised away.
+	// AfterSlots is how old a slot is when it is first judged. Default 1: verdicts
+	// are provisional until the slot is finalized, and are reached anew after a
+	// reorganisation. What shows them has to be captured within about 128 blocks.
 	AfterSlots uint64 `toml:"after_slots"`
 }
 
-func (a *Audit) setDefaults() { a.AfterSlots = 64 }
+func (a *Audit) setDefaults() { a.AfterSlots = 1 }
