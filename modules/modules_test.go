@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ type fake struct {
 	do    func(ctx context.Context) error
 	draft func(*commitments.Draft)
 
+	mu       sync.Mutex
 	promises []uint64 // payload bytes, of the last Verify or Audit
 	proofs   []uint64
 }
@@ -49,6 +51,7 @@ func (f *fake) Commit(ctx context.Context, _ commitments.View, r commitments.Req
 }
 
 func (f *fake) Verify(ctx context.Context, p commitments.Page, c commitments.Candidate) error {
+	f.mu.Lock()
 	f.promises, f.proofs = nil, nil
 	for _, p := range p.Promises {
 		f.promises = append(f.promises, uint64(p.Commitment.Payload[0]))
@@ -56,6 +59,7 @@ func (f *fake) Verify(ctx context.Context, p commitments.Page, c commitments.Can
 	for _, p := range c.Proofs {
 		f.proofs = append(f.proofs, uint64(p.Payload[0]))
 	}
+	f.mu.Unlock()
 	return f.act(ctx)
 }
 
