@@ -118,6 +118,9 @@ type Config struct {
 	// Served is told of every header handed out, after the answer has left.
 	// Optional.
 	Served func(id commitments.PageID, blockHash phase0.Hash32, relay string)
+	// Unserved is told of every call that went without a header, and why, after
+	// the answer has left. Optional.
+	Unserved func(id commitments.PageID, why string)
 	// Delivered is told of every block that a relay has taken, once. It must not
 	// wait. Optional.
 	Delivered func(slot phase0.Slot, proposer phase0.ValidatorIndex, blockHash phase0.Hash32, relay string)

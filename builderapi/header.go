@@ -50,18 +50,18 @@ func (s *Service) header(ctx context.Context, r httpd.Request) (httpd.Response, 
 	log := s.Log.With("slot", uint64(q.slot), "into_ms", into.Milliseconds())
 	switch {
 	case s.stopping.Load():
-		return s.noBid(log, "stopping")
+		return s.noBid(q, log, "stopping")
 	case !q.fork.Served():
-		return s.noBid(log, "fork_not_served")
+		return s.noBid(q, log, "fork_not_served")
 	case s.Pages != nil && into < -s.PageSettles:
-		return s.noBid(log, "early")
+		return s.noBid(q, log, "early")
 	case left <= 0:
 		log.Warn("Late in slot, no relay is asked", "late_ms", set.Late.Milliseconds())
-		return s.noBid(log, "late")
+		return s.noBid(q, log, "late")
 	}
 	win := s.auction(ctx, q, set, r.Received.Add(left))
 	if win == nil {
-		return s.noBid(log, "no_bid")
+		return s.noBid(q, log, "no_bid")
 	}
 	s.offered.served(q)
 	s.Metrics.served(win.name(), &win.bid.Value, s.Clock.Now().Sub(r.Received))
@@ -74,10 +74,14 @@ func (s *Service) header(ctx context.Context, r httpd.Request) (httpd.Response, 
 	return answer, nil
 }
 
-func (s *Service) noBid(log *slog.Logger, why string) (httpd.Response, error) {
+func (s *Service) noBid(q query, log *slog.Logger, why string) (httpd.Response, error) {
 	s.Metrics.noBid(why)
 	log.Info("No header, the beacon node builds its own block", "reason", why)
-	return httpd.Response{Status: http.StatusNoContent}, nil
+	answer := httpd.Response{Status: http.StatusNoContent}
+	if s.Unserved != nil {
+		answer.After = func() { s.Unserved(q.page(), why) }
+	}
+	return answer, nil
 }
 
 // parse reads the path. Fault: ErrParameter.

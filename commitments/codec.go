@@ -137,48 +137,6 @@ func (c *Commitment) UnmarshalJSON(text []byte) error {
 	return in.err
 }
 
-type signedCommitmentJSON struct {
-	Commitment *Commitment `json:"commitment"`
-	Nonce      *uint64     `json:"nonce"`
-	SigningID  *hexBytes   `json:"signing_id"`
-	Signature  *hexBytes   `json:"signature"`
-}
-
-// Lengths of a signature: secp256k1 with its recovery byte, and BLS.
-const (
-	lenECDSA = 65
-	lenBLS   = 96
-)
-
-// MarshalJSON writes {commitment, nonce, signing_id, signature}.
-func (s SignedCommitment) MarshalJSON() ([]byte, error) {
-	return json.Marshal(signedCommitmentJSON{&s.Commitment, &s.Nonce, hexOf(s.SigningID[:]), hexOf(s.Signature)})
-}
-
-// UnmarshalJSON reads what MarshalJSON writes; the signature is of 96 bytes
-// (BLS) or of 65 (ECDSA). Fault: ErrEncoding.
-func (s *SignedCommitment) UnmarshalJSON(text []byte) error {
-	var j signedCommitmentJSON
-	if err := object(text, &j); err != nil {
-		return err
-	}
-	var in reader
-	out := SignedCommitment{Nonce: in.number("nonce", j.Nonce), Signature: in.bytes("signature", j.Signature, lenBLS)}
-	in.fixed("signing_id", out.SigningID[:], j.SigningID)
-	if j.Commitment == nil {
-		in.fail("commitment is missing")
-	} else {
-		out.Commitment = *j.Commitment
-	}
-	if n := len(out.Signature); n != lenBLS && n != lenECDSA {
-		in.fail("signature of %d bytes", n)
-	}
-	if in.err == nil {
-		*s = out
-	}
-	return in.err
-}
-
 type constraintJSON struct {
 	Type    *uint64   `json:"constraint_type"`
 	Payload *hexBytes `json:"payload"`

@@ -10,9 +10,16 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 )
 
-// TypeInclusion is the commitment and constraint type of an L1 inclusion
-// promise: payload = abi(struct{uint64 slot; bytes signed_tx}). [fabric: type 1]
-const TypeInclusion uint64 = 1
+// The commitment types of a promise that a block contains a transaction.
+const (
+	// TypeInclusion is also the constraint type of both:
+	// payload = abi(struct{uint64 slot; bytes signed_tx}). [fabric: type 1]
+	TypeInclusion uint64 = 1
+	// TypeProvableInclusion ("incl") names the proposer, so that the contracts can
+	// judge it: payload = abi(uint64 slot, uint64 proposerIndex, bytes signedTx).
+	// [contracts: FaultVerifier.TYPE_INCLUSION; docs/commitments.md]
+	TypeProvableInclusion uint64 = 0x696e636c
+)
 
 // Request asks for a commitment. [Commitments API: CommitmentRequest]
 type Request struct {
@@ -29,14 +36,33 @@ type Commitment struct {
 	Slasher     bellatrix.ExecutionAddress
 }
 
-// SignedCommitment is a commitment with the proxy key's signature over its
-// Commit-Boost signing root. [fabric: SignedCommitment]
+// SignedCommitment is a commitment with the signatures of the two keys that the
+// slot's delegation names: the committer's and the delegate's. Both sign a
+// Commit-Boost signing root under SigningID. [fabric: SignedCommitment; docs/commitments.md]
 type SignedCommitment struct {
 	Commitment Commitment
-	Nonce      uint64
+	Nonce      uint64 // of Signature: the committer never uses it again
 	SigningID  phase0.Root
-	Signature  []byte // BLS, 96 bytes, by the delegate
+
+	// Signature is the committer's: ECDSA, 65 bytes (r‖s‖v, v is 27 or 28), over
+	// the signing root of the commitment's root. Of an earlier version, with an
+	// empty Proxy: the delegate's, BLS, 96 bytes, over the same root.
+	Signature []byte
+	// Proxy is the delegate's, which the contracts check.
+	Proxy ProxySignature
 }
+
+// ProxySignature is the delegate's BLS signature of a group of commitments: over
+// the signing root, with its own nonce, of GroupRoot(commitment root, branch).
+// The zero ProxySignature is none.
+type ProxySignature struct {
+	Signature phase0.BLSSignature
+	Nonce     uint64        // that of the group's first commitment
+	Branch    []phase0.Root // siblings from the commitment up; none: a group of one. At most MaxBranch
+}
+
+// IsZero says whether there is no signature.
+func (p ProxySignature) IsZero() bool { return p.Signature.IsZero() }
 
 // Constraint is what a builder must do so that a commitment is kept, or, in a
 // Candidate, the proof that it did. [Constraints API: Constraint]

@@ -28,30 +28,66 @@ func EncodeInclusion(slot phase0.Slot, signedTx []byte) []byte {
 // offset and padding byte must be the canonical one, so that a payload has one
 // meaning. The transaction aliases payload. Faults: ErrEncoding, ErrJSONPayload.
 func DecodeInclusion(payload []byte) (phase0.Slot, []byte, error) {
+	words, signedTx, err := decodeInclusion(payload)
+	if err != nil {
+		return 0, nil, err
+	}
+	if words[0] != 32 || words[2] != 64 {
+		return 0, nil, ErrEncoding.With("offsets of the inclusion payload are not canonical")
+	}
+	return phase0.Slot(words[1]), signedTx, nil
+}
+
+// EncodeProvableInclusion returns the payload of a provable inclusion promise:
+// abi(uint64 slot, uint64 proposerIndex, bytes signedTx), without an offset word
+// in front. signedTx is in EIP-2718 form. [contracts: PromiseReader]
+func EncodeProvableInclusion(slot phase0.Slot, proposer phase0.ValidatorIndex, signedTx []byte) []byte {
+	w := make(abiWriter, 0, inclusionHead+len(signedTx)+31)
+	w.number(uint64(slot))
+	w.number(uint64(proposer))
+	w.number(3 * 32)
+	w.bytes(signedTx)
+	return w
+}
+
+// DecodeProvableInclusion reads what EncodeProvableInclusion writes, and nothing
+// else, as the contract does. The transaction aliases payload. Faults:
+// ErrEncoding, ErrJSONPayload.
+func DecodeProvableInclusion(payload []byte) (phase0.Slot, phase0.ValidatorIndex, []byte, error) {
+	words, signedTx, err := decodeInclusion(payload)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	if words[2] != 96 {
+		return 0, 0, nil, ErrEncoding.With("the offset of the provable inclusion payload is not canonical")
+	}
+	return phase0.Slot(words[0]), phase0.ValidatorIndex(words[1]), signedTx, nil
+}
+
+// decodeInclusion reads what both forms have in common: four words, the last of
+// them the length of the transaction that follows and is padded to whole words.
+func decodeInclusion(payload []byte) (words [4]uint64, signedTx []byte, err error) {
 	if len(payload) > 0 && payload[0] == '{' {
-		return 0, nil, ErrJSONPayload
+		return words, nil, ErrJSONPayload
 	}
 	if len(payload) < inclusionHead || len(payload) > MaxPayload || padding(len(payload)) != 0 {
-		return 0, nil, ErrEncoding.With("inclusion payload of %d bytes", len(payload))
+		return words, nil, ErrEncoding.With("inclusion payload of %d bytes", len(payload))
 	}
-	var words [4]uint64
 	for i := range words {
 		w := payload[i*32 : i*32+32]
 		if !zero(w[:24]) {
-			return 0, nil, ErrEncoding.With("word %d of the inclusion payload exceeds 64 bits", i)
+			return words, nil, ErrEncoding.With("word %d of the inclusion payload exceeds 64 bits", i)
 		}
 		words[i] = binary.BigEndian.Uint64(w[24:])
 	}
 	rest := payload[inclusionHead:]
 	switch n := words[3]; {
-	case words[0] != 32 || words[2] != 64:
-		return 0, nil, ErrEncoding.With("offsets of the inclusion payload are not canonical")
 	case n > uint64(len(rest)) || len(rest)-int(n) != padding(int(n)): // #nosec G115 -- n is at most len(rest)
-		return 0, nil, ErrEncoding.With("inclusion payload names %d bytes and holds %d", n, len(rest))
+		return words, nil, ErrEncoding.With("inclusion payload names %d bytes and holds %d", n, len(rest))
 	case !zero(rest[n:]):
-		return 0, nil, ErrEncoding.With("padding of the inclusion payload is not zero")
+		return words, nil, ErrEncoding.With("padding of the inclusion payload is not zero")
 	default:
-		return phase0.Slot(words[1]), rest[:n:n], nil
+		return words, rest[:n:n], nil
 	}
 }
 

@@ -20,7 +20,20 @@ type Page struct {
 	Promises    []Promise // in the order they were made; unsigned ones (a crash between entry and ink) included
 	Constraints *SignedConstraints
 	Verdicts    []Verdict
+	Notes       []Note // in the order they were written
 }
+
+// Note is a line of a page that nobody signs.
+type Note struct {
+	Kind string            // NoteReceipt or NoteHeaderServed
+	What map[string]string // relay, outcome, reason, block_hash, at_ms; read-only
+}
+
+// The kinds of notes.
+const (
+	NoteReceipt      = "receipt"       // what a relay said to our constraints, or why no header was served
+	NoteHeaderServed = "header_served" // a bid that keeps the page's promises went to the beacon node
+)
 
 // Empty says whether the page promises nothing.
 func (p *Page) Empty() bool { return len(p.Promises) == 0 }
@@ -92,10 +105,34 @@ const (
 // String is the outcome in lower case, as in logs, metrics and JSON.
 func (o Outcome) String() string { return [...]string{"unknown", "kept", "broken", "excused"}[o&3] }
 
-// Verdict is a module's judgement of one commitment.
+// Stage is how settled the chain was when a verdict was reached.
+type Stage uint8
+
+// The stages. Their numbers are on disk; 0 is what ledgers before them had.
+const (
+	Final       Stage = iota // the slot is finalized: the verdict stays
+	Provisional              // at the head of the chain
+	Justified
+)
+
+// String is the stage in lower case, as in logs, metrics and JSON.
+func (s Stage) String() string {
+	return [...]string{"final", "provisional", "justified", "unknown"}[s&3]
+}
+
+// Verdict is a module's judgement of one commitment. Stage and Block are the
+// auditor's to fill in.
 type Verdict struct {
 	RequestHash phase0.Hash32
 	Outcome     Outcome
 	Reason      string
-	Evidence    []byte // empty unless Broken
+	Evidence    []byte // empty unless Broken; the auditor's: the sha256 of the evidence file
+	Stage       Stage
+	Block       phase0.Hash32 // the execution block that was judged; zero if the slot had none
+}
+
+// Settled says whether the verdict stands for good: it is final, and says
+// something.
+func (v *Verdict) Settled() bool {
+	return v.Stage == Final && (v.Outcome != Unknown || v.Reason != "")
 }

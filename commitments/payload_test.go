@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -51,6 +52,45 @@ func TestDecodeInclusion_Refuses(t *testing.T) {
 	} {
 		if _, _, err := DecodeInclusion(c.payload); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
+	}
+}
+
+// TestProvableInclusion: the words are those of Solidity's abi.encode of three
+// values, without the offset that a struct would have in front.
+func TestProvableInclusion(t *testing.T) {
+	word := func(digits string) string { return strings.Repeat("0", 64-len(digits)) + digits }
+	want := unhex(t, word("3039")+word("11d7")+word("60")+word("3")+"02c0ff"+strings.Repeat("00", 29))
+	if got := EncodeProvableInclusion(12345, 4567, []byte{2, 0xc0, 0xff}); !bytes.Equal(got, want) {
+		t.Errorf("got %x, want %x", got, want)
+	}
+	for _, n := range []int{0, 1, 31, 32, 33, 109, 131072} {
+		tx := bytes.Repeat([]byte{0xfe}, n)
+		slot, proposer, got, err := DecodeProvableInclusion(EncodeProvableInclusion(1<<64-1, 1<<64-2, tx))
+		if err != nil || slot != 1<<64-1 || proposer != 1<<64-2 || !bytes.Equal(got, tx) {
+			t.Errorf("%d bytes: got slot %d of %d, %d bytes, %v", n, slot, proposer, len(got), err)
+		}
+	}
+	good := EncodeProvableInclusion(7, 9, []byte{1, 2, 3})
+	at := func(i int, b byte) []byte {
+		p := slices.Clone(good)
+		p[i] = b
+		return p
+	}
+	for name, payload := range map[string][]byte{
+		"a struct":            append(slices.Clone(EncodeInclusion(7, nil)[:32]), good...),
+		"fabric's":            EncodeInclusion(7, []byte{1, 2, 3}),
+		"a word less":         good[:len(good)-32],
+		"a word more":         append(slices.Clone(good), make([]byte, 32)...),
+		"other offset":        at(95, 0x40),
+		"proposer of 65 bits": at(32+23, 1),
+		"dirty padding":       at(len(good)-1, 1),
+	} {
+		if _, _, _, err := DecodeProvableInclusion(payload); !errors.Is(err, ErrEncoding) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if _, _, err := DecodeInclusion(payload); err == nil && name != "fabric's" {
+			t.Errorf("%s: it is a payload of type 1", name)
 		}
 	}
 }

@@ -1,10 +1,8 @@
 package bindings
 
 import (
-	"errors"
 	"fmt"
 
-	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/accounts/abi"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -153,10 +151,7 @@ func NewSignedPromise(s evidence.Promise) (out SignedPromise, err error) {
 	for _, sibling := range s.Branch {
 		out.Branch = append(out.Branch, sibling)
 	}
-	if len(s.Signature) != len(phase0.BLSSignature{}) {
-		return out, errors.New("not a BLS signature")
-	}
-	out.Signature, err = NewG2(phase0.BLSSignature(s.Signature))
+	out.Signature, err = NewG2(s.Signature)
 	return out, err
 }
 

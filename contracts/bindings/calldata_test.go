@@ -94,7 +94,7 @@ func TestCalldata_malformed(t *testing.T) {
 		"proposer is no point":           {edit(good, func(f *evidence.File) { f.Delegation.Message.Proposer[0] = 0 }), Submit},
 		"delegate is no point":           {edit(good, func(f *evidence.File) { f.Delegation.Message.Delegate[0] = 0 }), Judge},
 		"signature is no point":          {edit(good, func(f *evidence.File) { f.Delegation.Signature[0] = 0 }), Submit},
-		"short signature":                {edit(good, func(f *evidence.File) { f.Promises[0].Signature = f.Promises[0].Signature[:95] }), Submit},
+		"promise's is no point":          {edit(good, func(f *evidence.File) { f.Promises[0].Signature[0] = 0 }), Submit},
 		"one promise too few":            {edit(twice, func(f *evidence.File) { f.Promises = f.Promises[:1] }), Submit},
 		"no absence":                     {edit(good, func(f *evidence.File) { f.Absence = nil }), Judge},
 		"two promises, for the registry": {twice, SlashEvidence},

@@ -193,9 +193,9 @@ func mutatePromise(random *rand.Rand, f *evidence.File, p *evidence.Promise, fli
 	case 7:
 		p.Branch = append(append([]common.Hash{}, p.Branch...), common.Hash{byte(random.IntN(256))})
 	case 8:
-		flip([][]byte{p.Signature, d.Signature[:]}[random.IntN(2)])
+		flip([][]byte{p.Signature[:], d.Signature[:]}[random.IntN(2)])
 	case 9:
-		copy(p.Signature, d.Signature[:])
+		copy(p.Signature[:], d.Signature[:])
 	case 10:
 		*d = swapKeys(*d)
 	case 11:

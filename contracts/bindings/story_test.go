@@ -165,8 +165,7 @@ func (s story) promise(t testing.TB, signedTx []byte) evidence.Promise {
 	const nonce = 4
 	signature := signed(secret(t, delegateSecret), object, nonce)
 	return evidence.Promise{
-		SignedCommitment: commitments.SignedCommitment{Commitment: c, Nonce: nonce, SigningID: signingID, Signature: signature[:]},
-		Branch:           s.group,
+		Commitment: c, Nonce: nonce, SigningID: signingID, Signature: signature, Branch: s.group,
 	}
 }
 

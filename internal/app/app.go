@@ -175,7 +175,7 @@ func (a *App) builderConfig() builderapi.Config {
 	if a.promises != nil {
 		c.Pages, c.Modules = a.promises.ledger, a.promises.modules
 		c.Served, c.PageSettles = a.promises.served, a.promises.gateway.Settles()
-		c.Delivered = a.promises.delivered
+		c.Delivered, c.Unserved = a.promises.delivered, a.promises.unserved
 		c.Validators = a.promises.schedule
 	}
 	return c

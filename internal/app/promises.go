@@ -5,12 +5,15 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"golang.org/x/sync/errgroup"
 
 	"sidecar/builderapi"
+	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/commitments/gateway"
 	"sidecar/fault"
@@ -43,6 +46,7 @@ type promises struct {
 	modules   modules.Module // the list as one
 	gateway   *gateway.Gateway
 	auditor   *slashing.Auditor
+	clock     *chain.Clock
 	log       func(msg string, args ...any)
 }
 
@@ -61,7 +65,7 @@ func (s schedule) Pubkey(index phase0.ValidatorIndex) (phase0.BLSPubKey, bool) {
 
 // newPromises dials nothing. What fails closes what was opened before.
 func newPromises(a *App) (p *promises, err error) {
-	p = &promises{log: a.log.With("part", "app").Warn, ledger: a.signing.ledger, signer: a.signing.signer}
+	p = &promises{clock: a.clock, log: a.log.With("part", "app").Warn, ledger: a.signing.ledger, signer: a.signing.signer}
 	defer func(opened *promises) { // p is nil by then
 		if err != nil {
 			opened.close()
@@ -185,9 +189,31 @@ func (p *promises) served(id commitments.PageID, hash phase0.Hash32, relay strin
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	note := ledger.Entry{Kind: ledger.KindHeaderServed, Module: "builder", Note: map[string]string{"block_hash": hash.String(), "relay": relay}}
+	note := ledger.Entry{Kind: ledger.KindHeaderServed, Module: "builder", Note: map[string]string{
+		"block_hash": hash.String(), "relay": relay, "at_ms": strconv.FormatInt(p.clock.Now().UnixMilli(), 10),
+	}}
 	if err := p.signer.Note(ctx, id, note); err != nil {
 		p.log("The served header is not in the ledger", "reason", fault.Code(err))
+	}
+}
+
+// unserved notes, on a page with promises, that the beacon node was left to
+// build its own block.
+func (p *promises) unserved(id commitments.PageID, why string) {
+	page := p.ledger.Page(id)
+	known := func(n commitments.Note) bool {
+		return n.What["outcome"] == gateway.OutcomeNoSafeBlock && n.What["reason"] == why
+	}
+	if page.Empty() || slices.ContainsFunc(page.Notes, known) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	note := ledger.Entry{Kind: ledger.KindReceipt, Module: "builder", Note: map[string]string{
+		"outcome": gateway.OutcomeNoSafeBlock, "reason": why, "at_ms": strconv.FormatInt(p.clock.Now().UnixMilli(), 10),
+	}}
+	if err := p.signer.Note(ctx, id, note); err != nil {
+		p.log("That no header was served is not in the ledger", "reason", fault.Code(err))
 	}
 }
 

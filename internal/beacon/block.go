@@ -14,7 +14,9 @@ type BlockInfo struct {
 	Root          phase0.Root // zero if the node does not serve headers
 	ProposerIndex phase0.ValidatorIndex
 	ExecutionHash phase0.Hash32
-	Optimistic    bool // the execution payload is not yet verified
+	Header        *phase0.BeaconBlockHeader // hashes to Root; nil if the node does not serve headers
+	Bid           bool                      // the block holds a builder's bid and not its payload, which may never come [EIP-7732]
+	Optimistic    bool                      // the execution payload is not yet verified
 	Finalized     bool
 	Missed        bool // the slot has no block; everything but Slot is empty
 }
@@ -34,6 +36,11 @@ type blockJSON struct {
 				Payload struct {
 					BlockHash *phase0.Hash32 `json:"block_hash"`
 				} `json:"execution_payload"`
+				Bid struct {
+					Message struct {
+						BlockHash *phase0.Hash32 `json:"block_hash"`
+					} `json:"message"`
+				} `json:"signed_execution_payload_bid"`
 			} `json:"body"`
 		} `json:"message"`
 	} `json:"data"`
@@ -53,8 +60,12 @@ func (c *Client) Block(ctx context.Context, slot phase0.Slot) (BlockInfo, error)
 	}
 	m := b.Data.Message
 	info := BlockInfo{
-		Slot: slot, ProposerIndex: *m.ProposerIndex, ExecutionHash: *m.Body.Payload.BlockHash,
-		Optimistic: b.Optimistic, Finalized: b.Finalized,
+		Slot: slot, ProposerIndex: *m.ProposerIndex, Optimistic: b.Optimistic, Finalized: b.Finalized,
+	}
+	if payload := m.Body.Payload.BlockHash; payload != nil {
+		info.ExecutionHash = *payload
+	} else {
+		info.ExecutionHash, info.Bid = *m.Body.Bid.Message.BlockHash, true
 	}
 	h, err := c.header(ctx, strconv.FormatUint(uint64(slot), 10))
 	if errors.Is(err, errNotFound) {
@@ -68,6 +79,13 @@ func (c *Client) Block(ctx context.Context, slot phase0.Slot) (BlockInfo, error)
 		return BlockInfo{}, ErrUnavailable.With("slot %d changed while it was read", slot) // a reorganisation between the two
 	}
 	info.Root = *h.Data.Root
+	if hm.BodyRoot == nil {
+		return BlockInfo{}, ErrBadAnswer.With("header without a body root")
+	}
+	info.Header = &phase0.BeaconBlockHeader{Slot: slot, ProposerIndex: *hm.ProposerIndex, ParentRoot: *hm.ParentRoot, StateRoot: *hm.StateRoot, BodyRoot: *hm.BodyRoot}
+	if root, err := info.Header.HashTreeRoot(); err != nil || root != info.Root {
+		return BlockInfo{}, ErrBadAnswer.With("the header of slot %d does not hash to its root", slot)
+	}
 	return info, nil
 }
 
@@ -77,7 +95,7 @@ func (c *Client) block(ctx context.Context, slot phase0.Slot) (blockJSON, error)
 		return b, err
 	}
 	m := b.Data.Message
-	if !m.complete() || m.Body.Payload.BlockHash == nil {
+	if !m.complete() || m.Body.Payload.BlockHash == nil && m.Body.Bid.Message.BlockHash == nil {
 		return b, ErrBadAnswer.With("block without its fields")
 	}
 	if *m.Slot != slot {

@@ -111,7 +111,11 @@ func (r retryAfter) Unwrap() error { return r.error }
 // get reads one JSON answer into out; a nil out returns the body as it came.
 // Faults: ErrUnavailable, ErrBadAnswer; errNotFound for 404.
 func (c *Client) get(ctx context.Context, endpoint, path string, limit int64, out any) ([]byte, error) {
-	body, err := c.fetch(ctx, path, limit)
+	return c.getQuery(ctx, endpoint, path, "", limit, out)
+}
+
+func (c *Client) getQuery(ctx context.Context, endpoint, path, query string, limit int64, out any) ([]byte, error) {
+	body, err := c.fetch(ctx, path, query, limit)
 	if err == nil && out != nil {
 		if uerr := json.Unmarshal(body, out); uerr != nil {
 			err = ErrBadAnswer.Wrap(uerr)
@@ -121,10 +125,10 @@ func (c *Client) get(ctx context.Context, endpoint, path string, limit int64, ou
 	return body, err
 }
 
-func (c *Client) fetch(ctx context.Context, path string, limit int64) ([]byte, error) {
+func (c *Client) fetch(ctx context.Context, path, query string, limit int64) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	res, err := c.open(ctx, path, "", "application/json")
+	res, err := c.open(ctx, path, query, "application/json")
 	if err != nil {
 		return nil, ErrUnavailable.Wrap(err)
 	}
@@ -206,6 +210,7 @@ type messageJSON struct {
 	ProposerIndex *phase0.ValidatorIndex `json:"proposer_index"`
 	ParentRoot    *phase0.Root           `json:"parent_root"`
 	StateRoot     *phase0.Root           `json:"state_root"`
+	BodyRoot      *phase0.Root           `json:"body_root"` // of a header only
 }
 
 func (m messageJSON) complete() bool {
@@ -221,6 +226,44 @@ func (c *Client) header(ctx context.Context, id string) (headerJSON, error) {
 		return h, ErrBadAnswer.With("header without its fields")
 	}
 	return h, nil
+}
+
+// Root returns the root of the canonical block of a slot; zero if the node has
+// none, or does not serve headers. Faults: ErrUnavailable, ErrBadAnswer.
+// [Beacon API: getBlockHeader]
+func (c *Client) Root(ctx context.Context, slot phase0.Slot) (phase0.Root, error) {
+	h, err := c.header(ctx, strconv.FormatUint(uint64(slot), 10))
+	if errors.Is(err, errNotFound) {
+		return phase0.Root{}, nil
+	}
+	if err != nil {
+		return phase0.Root{}, err
+	}
+	if *h.Data.Header.Message.Slot != slot {
+		return phase0.Root{}, ErrBadAnswer.With("header of slot %d, asked for %d", *h.Data.Header.Message.Slot, slot)
+	}
+	return *h.Data.Root, nil
+}
+
+// Orphaned says whether the node knows of a block of this slot that is not
+// canonical. Not every node keeps them. Faults: ErrUnavailable, ErrBadAnswer.
+// [Beacon API: getBlockHeaders]
+func (c *Client) Orphaned(ctx context.Context, slot phase0.Slot) (bool, error) {
+	var v struct {
+		Data []struct {
+			Canonical *bool `json:"canonical"`
+		} `json:"data"`
+	}
+	_, err := c.getQuery(ctx, "headers", "/eth/v1/beacon/headers", "slot="+strconv.FormatUint(uint64(slot), 10), limitSmall, &v)
+	if errors.Is(err, errNotFound) {
+		return false, nil
+	}
+	for _, h := range v.Data {
+		if h.Canonical != nil && !*h.Canonical {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // Head asks for the head. Faults: ErrUnavailable, ErrBadAnswer.

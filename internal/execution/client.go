@@ -31,6 +31,7 @@ var (
 	ErrBadAnswer    = fault.Define("execution_bad_answer", fault.Upstream, "The execution node's answer does not say what its API promises, or does not hash to what was asked.")
 	ErrRefused      = fault.Define("execution_refused", fault.Upstream, "The execution node answered with a JSON-RPC error.")
 	ErrUnknownBlock = fault.Define("execution_block_unknown", fault.NotFound, "The execution node does not know this block.")
+	ErrStateGone    = fault.Define("execution_state_gone", fault.Unavailable, "The execution node no longer has the state of a block; ordinary nodes keep about 128.")
 	ErrHeader       = fault.Define("execution_header_encoding", fault.Invalid, "An execution header is not the canonical RLP of a header since Cancun.")
 	ErrTrie         = fault.Define("trie_proof_invalid", fault.Invalid, "A trie proof does not prove a transaction under its root.")
 )

@@ -181,6 +181,9 @@ func (h *hexBytes) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
+// hexNumber is n as JSON-RPC writes it.
+func hexNumber(n uint64) string { return "0x" + strconv.FormatUint(n, 16) }
+
 // hash32 is 32 bytes.
 type hash32 [32]byte
 

@@ -32,10 +32,18 @@ func (x *exchange) readBody(ctx *fasthttp.RequestCtx) ([]byte, error) {
 	}
 	buf := x.c.body[:0]
 	if want := min(max(length, 512), trusted); cap(buf) < want {
+		if err := x.hold(want); err != nil {
+			x.hangUp(ctx)
+			return nil, err
+		}
 		buf = x.s.bodies.get(want)
 	}
 	for {
 		if len(buf) == cap(buf) {
+			if err := x.hold(min(2*cap(buf), limit+1)); err != nil {
+				x.hangUp(ctx)
+				return nil, err
+			}
 			buf = append(x.s.bodies.get(min(2*cap(buf), limit+1)), buf...)
 		}
 		n, err := stream.Read(buf[len(buf):cap(buf)])
@@ -57,6 +65,21 @@ func (x *exchange) readBody(ctx *fasthttp.RequestCtx) ([]byte, error) {
 		x.hangUp(ctx)
 		return nil, arrival(err)
 	}
+}
+
+// hold takes a buffer of n bytes, in place of the one before, from the memory
+// that all bodies together may have; finish gives it back. Fault: ErrMemory.
+func (x *exchange) hold(n int) error {
+	if x.s.cfg.BodyMemory == 0 || n <= keepBuffer {
+		return nil
+	}
+	more := int64(n) - x.c.held
+	if x.s.held.Add(more) > x.s.cfg.BodyMemory {
+		x.s.held.Add(-more)
+		return ErrMemory
+	}
+	x.c.held = int64(n)
+	return nil
 }
 
 // bodies are large buffers that handlers have kept and given back. Half a

@@ -36,6 +36,9 @@ type conn struct {
 	eof    bool   // the caller will send nothing more
 	body   []byte // reused by the requests of this connection
 	closed atomic.Bool
+	held   int64 // bytes of its body beyond what a connection may keep
+
+	streamed chan struct{} // closed with the stream that has the connection; nil before
 }
 
 func newConn(c net.Conn, remote netip.Addr) *conn { return &conn{Conn: c, remote: remote} }

@@ -33,7 +33,11 @@ func (s *Server) serveConn(c *conn) {
 		s.mu.Unlock()
 		s.cfg.Metrics.connections(s.cfg.Name, -1)
 	}()
-	if err := s.fast.ServeConn(c); err != nil {
+	err := s.fast.ServeConn(c)
+	if err == nil && c.streamed != nil {
+		<-c.streamed
+	}
+	if err != nil {
 		s.log.Debug("Connection ended early", "remote", c.remote, "why", classify(err))
 	}
 }
@@ -63,6 +67,8 @@ func (s *Server) stateChanged(nc net.Conn, state fasthttp.ConnState) {
 
 // finish starts what a handler left to do after its answer.
 func (s *Server) finish(c *conn) {
+	s.held.Add(-c.held)
+	c.held = 0
 	after := c.takeAfter()
 	if after == nil {
 		return
@@ -80,6 +86,7 @@ func (s *Server) finish(c *conn) {
 // drain waits for the requests under way.
 func (s *Server) drain() error {
 	s.draining.Store(true)
+	s.endStreams()
 	s.each(func(c *conn) {
 		if c.state.Load() != active {
 			c.cut()

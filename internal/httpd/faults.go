@@ -28,6 +28,7 @@ var (
 	ErrSlow          = fault.Define("request_timeout", fault.Timeout, "The request did not arrive in time.")
 	ErrDeadline      = fault.Define("deadline_exceeded", fault.Timeout, "The route's time ended before there was an answer.")
 	ErrOrigin        = fault.Define("browser_refused", fault.Forbidden, "The server does not talk to web pages.")
+	ErrMemory        = fault.Define("server_busy", fault.Busy, "Bodies under way hold all the memory they may have.")
 	ErrConns         = fault.Define("too_many_connections", fault.Unavailable, "The server, or one address, has all the connections it may have.")
 )
 

@@ -52,6 +52,13 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	// 1. May it come in, and whose is it? Nothing of the body is needed to tell.
 	x := s.exchange(ctx)
 	err := x.admit(ctx)
+	switch {
+	case err == nil && x.route.Stream != nil:
+		x.handOver(ctx)
+		return
+	case err != nil && x.preflight(ctx):
+		return
+	}
 	// 2. Its body, or the end of the connection if it stays unread.
 	var body []byte
 	if err == nil && x.route.MaxBody > 0 {
@@ -93,7 +100,7 @@ func (x *exchange) admit(ctx *fasthttp.RequestCtx) error {
 		x.hangUp(ctx)
 		return ErrVersion
 	}
-	if v.origin && !x.s.cfg.AllowOrigin {
+	if v.origin && !x.s.cfg.AllowOrigin && !x.s.allowedOrigin(origin(h)) {
 		return ErrOrigin
 	}
 	path, query := target(h.RequestURI())
@@ -107,6 +114,9 @@ func (x *exchange) admit(ctx *fasthttp.RequestCtx) error {
 		return ErrMethod.With("allowed: %s", end.allow)
 	}
 	x.route, x.query = route, query
+	if n := h.ContentLength(); route.Stream != nil && (n > 0 || n == -1) {
+		return ErrBodyTooLarge.With("a stream takes no body")
+	}
 	if route.MaxBody == 0 || h.ContentLength() == 0 || h.ContentLength() == -2 {
 		return nil
 	}
@@ -187,7 +197,10 @@ func (x *exchange) answer(ctx *fasthttp.RequestCtx, received time.Time, resp Res
 		err = fmt.Errorf("handler answered with status %d", status)
 	}
 	out := &ctx.Response
-	x.head(out, received, resp.Header)
+	x.head(out, received, x.s.crossOrigin(origin(&ctx.Request.Header)))
+	for _, h := range resp.Header {
+		out.Header.Set(h[0], h[1])
+	}
 	if err != nil {
 		status, level = statusOf(err)
 		body, media = encodeError(status, err), mediaJSON

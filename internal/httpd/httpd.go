@@ -10,6 +10,7 @@ package httpd
 
 import (
 	"context"
+	"net/http"
 	"net/netip"
 	"time"
 )
@@ -80,4 +81,9 @@ type Route struct {
 	Timeout            time.Duration
 	MaxBody            int // bytes; 0 means the route takes no body
 	Serve              Handler
+	// Stream serves the route instead of Serve, over net/http and for as long as
+	// it likes: its request's context ends when the caller leaves or a drain
+	// begins, and the handler sets the deadlines of its own writes. Parameters
+	// are path values. It takes no body. A drain waits for it.
+	Stream http.Handler
 }

@@ -23,7 +23,7 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 	m := &Metrics{
 		requests: r.CounterVec(metrics.Opts{
 			Name: "sidecar_http_requests_total",
-			Help: "Requests answered. Route is \"unknown\" for those that no route took.",
+			Help: "Requests answered. Route is \"unknown\" for those that no route took, status \"stream\" for streams begun.",
 		}, "server", "route", "status"),
 		seconds: r.HistogramVec(metrics.Opts{
 			Name:    "sidecar_http_request_duration_seconds",
@@ -70,6 +70,12 @@ func (m *Metrics) end(server, route string, d time.Duration, overrun bool) {
 func (m *Metrics) answered(server, route string, status int) {
 	if m != nil {
 		m.requests.With(server, route, strconv.Itoa(status)).Inc()
+	}
+}
+
+func (m *Metrics) streamed(server, route string) {
+	if m != nil {
+		m.requests.With(server, route, "stream").Inc()
 	}
 }
 

@@ -40,11 +40,11 @@ func buildRouter(routes []Route) (*node, error) {
 	for _, r := range routes {
 		e := &entry{Route: r}
 		switch {
-		case r.Name == "" || r.Method == "" || r.Serve == nil:
-			return nil, fmt.Errorf("route %q %q: name, method and handler are required", r.Method, r.Path)
+		case r.Name == "" || r.Method == "" || (r.Serve == nil) == (r.Stream == nil):
+			return nil, fmt.Errorf("route %q %q: name, method and one handler are required", r.Method, r.Path)
 		case r.Method != strings.ToUpper(r.Method):
 			return nil, fmt.Errorf("route %s: method %q is not upper case", r.Name, r.Method)
-		case r.Timeout < 0 || r.MaxBody < 0:
+		case r.Timeout < 0 || r.MaxBody < 0 || r.Stream != nil && r.MaxBody > 0:
 			return nil, fmt.Errorf("route %s: negative limit", r.Name)
 		case !strings.HasPrefix(r.Path, "/"):
 			return nil, fmt.Errorf("route %s: path %q does not begin with a slash", r.Name, r.Path)
@@ -101,6 +101,22 @@ func allow(methods map[string]*entry) string {
 	}
 	slices.Sort(names)
 	return strings.Join(names, ", ")
+}
+
+// each calls f for every route.
+func (n *node) each(f func(*entry)) {
+	if n == nil {
+		return
+	}
+	if n.end != nil {
+		for _, e := range n.end.methods {
+			f(e)
+		}
+	}
+	for _, next := range n.literal {
+		next.each(f)
+	}
+	n.param.each(f)
 }
 
 // find returns the end of path, which may be nil, and fills ps. Segments are

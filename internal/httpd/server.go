@@ -56,6 +56,13 @@ type Config struct {
 	// Without it they get browser_refused: a page in the operator's browser
 	// must not reach a listener on loopback.
 	AllowOrigin bool
+	// Origins are those whose web pages may ask all the same, such as
+	// "https://app.example.org", or "*": preflights are answered, and answers say
+	// so. Optional.
+	Origins []string
+	// BodyMemory is how many bytes all bodies beyond 32 KiB may hold at a time;
+	// one more request is told server_busy. Default: no limit.
+	BodyMemory int64
 	// AccessLevel is the level of the log line of a request that went well,
 	// info if zero. A fault's line has the level of its kind.
 	AccessLevel slog.Level
@@ -82,17 +89,19 @@ func (c *Config) defaults() {
 
 // Server serves one listener once.
 type Server struct {
-	cfg    Config
-	log    *slog.Logger
-	router *node
-	fast   *fasthttp.Server
-	ln     net.Listener
-	bodies bodies
+	cfg     Config
+	log     *slog.Logger
+	router  *node
+	fast    *fasthttp.Server
+	ln      net.Listener
+	bodies  bodies
+	streams *streams // nil without any
 
 	served   atomic.Bool
 	draining atomic.Bool
 	base     context.Context    // of all handlers; set before the first connection
 	cancel   context.CancelFunc // of base
+	held     atomic.Int64       // bytes of bodies; see Config.BodyMemory
 	wg       sync.WaitGroup     // connections and After functions
 
 	mu    sync.Mutex
@@ -106,7 +115,7 @@ func New(cfg Config) (*Server, error) {
 	switch {
 	case cfg.Name == "" || cfg.Log == nil || cfg.Clock == nil:
 		return nil, errors.New("http server: name, log and clock are required")
-	case cfg.MaxConns < 0 || cfg.MaxConnsPerIP < 0 || cfg.MaxHeader < 256:
+	case cfg.MaxConns < 0 || cfg.MaxConnsPerIP < 0 || cfg.BodyMemory < 0 || cfg.MaxHeader < 256:
 		return nil, fmt.Errorf("http server %s: limit out of range", cfg.Name)
 	case min(cfg.ReadTimeout, cfg.WriteTimeout, cfg.IdleTimeout, cfg.Timeout, cfg.Drain) < 0:
 		return nil, fmt.Errorf("http server %s: negative duration", cfg.Name)
@@ -134,6 +143,7 @@ func New(cfg Config) (*Server, error) {
 		peers:  map[netip.Prefix]int{},
 	}
 	s.fast = s.transport()
+	s.streams = s.newStreams()
 	return s, nil
 }
 
@@ -159,6 +169,7 @@ func (s *Server) transport() *fasthttp.Server {
 		NoDefaultServerHeader:        true,
 		NoDefaultContentType:         true,
 		NoDefaultDate:                true, // see dateLine
+		KeepHijackedConns:            true, // streams close them
 	}
 }
 
@@ -215,6 +226,7 @@ func (s *Server) ServeListener(ctx context.Context, ln net.Listener) error {
 	}
 	s.base, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer s.cancel()
+	s.startStreams()
 	stop := make(chan struct{})
 	lost := make(chan error, 1)
 	s.wg.Go(func() { lost <- s.accept(ln, stop) })

@@ -32,6 +32,9 @@ type book struct {
 	least    map[commitments.Key]phase0.Slot // nothing new below; never changed in place
 }
 
+// maxNotes is how many notes of a page are kept in memory.
+const maxNotes = 64
+
 // place is where a promise stands.
 type place struct {
 	id    commitments.PageID
@@ -159,15 +162,22 @@ func (b *book) sweep() (old []commitments.PageID) {
 	}
 	b.swept = b.newest
 	for id, p := range b.pages {
-		if id.Slot < b.newest-retain && judged(p) {
+		if id.Slot < b.newest-retain && settled(p) {
 			old = append(old, id)
 		}
 	}
 	return old
 }
 
-// judged says whether every promise of p has a final verdict.
+// judged says whether every promise of p has a verdict, be it provisional.
 func judged(p *commitments.Page) bool {
+	return everyVerdict(p, func(v *commitments.Verdict) bool { return v.Outcome != commitments.Unknown || v.Settled() })
+}
+
+// settled says whether every promise of p has a verdict that stays.
+func settled(p *commitments.Page) bool { return everyVerdict(p, (*commitments.Verdict).Settled) }
+
+func everyVerdict(p *commitments.Page, is func(*commitments.Verdict) bool) bool {
 	if len(p.Promises) == 0 {
 		return true
 	}
@@ -176,7 +186,7 @@ func judged(p *commitments.Page) bool {
 	}
 	final := make(map[phase0.Hash32]bool, len(p.Verdicts))
 	for i := range p.Verdicts {
-		final[p.Verdicts[i].RequestHash] = p.Verdicts[i].Outcome != commitments.Unknown
+		final[p.Verdicts[i].RequestHash] = is(&p.Verdicts[i])
 	}
 	for i := range p.Promises {
 		if !final[p.Promises[i].Commitment.RequestHash] {
@@ -200,6 +210,10 @@ func withEntry(p commitments.Page, seq uint64, e *Entry) *commitments.Page {
 		})
 	case KindConstraints, KindClose:
 		p.Closed = true
+	case KindHeaderServed, KindReceipt:
+		if len(p.Notes) < maxNotes { // the ledger has the rest, too
+			p.Notes = append(p.Notes, commitments.Note{Kind: e.Kind.String(), What: e.Note})
+		}
 	case KindVerdict:
 		p.Verdicts = slices.Clone(p.Verdicts)
 		i := slices.IndexFunc(p.Verdicts, func(v commitments.Verdict) bool { return v.RequestHash == e.Verdict.RequestHash })
@@ -237,7 +251,7 @@ func withSeal(p commitments.Page, seq uint64, e *Entry, signature []byte, own bo
 
 func clipped(p *commitments.Page) commitments.Page {
 	c := *p
-	c.Promises, c.Verdicts = slices.Clip(c.Promises), slices.Clip(c.Verdicts)
+	c.Promises, c.Verdicts, c.Notes = slices.Clip(c.Promises), slices.Clip(c.Verdicts), slices.Clip(c.Notes)
 	return c
 }
 

@@ -104,6 +104,8 @@ type verdictBody struct {
 	Outcome     uint8    `json:"outcome"`
 	Reason      string   `json:"reason,omitempty"`
 	Evidence    hexBytes `json:"evidence,omitempty"`
+	Stage       uint8    `json:"stage,omitempty"`
+	Block       hexBytes `json:"block,omitempty"`
 }
 
 type requestBody struct {
@@ -156,8 +158,8 @@ func (e *Entry) check() error {
 	if missing {
 		return ErrEntry.With("%s without its object", e.Kind)
 	}
-	if e.Verdict != nil && e.Verdict.Outcome > commitments.Excused {
-		return ErrEntry.With("outcome %d", e.Verdict.Outcome)
+	if v := e.Verdict; v != nil && (v.Outcome > commitments.Excused || v.Stage > commitments.Justified) {
+		return ErrEntry.With("outcome %d, stage %d", v.Outcome, v.Stage)
 	}
 	if e.Kind.Signed() != (e.Root != phase0.Root{}) {
 		return ErrEntry.With("%s: a root belongs to signed kinds, and to them only", e.Kind)
@@ -211,7 +213,7 @@ func bodyOf(seq uint64, id commitments.PageID, e Entry) entryBody {
 		}
 	}
 	if v := e.Verdict; v != nil {
-		b.Verdict = &verdictBody{v.RequestHash[:], uint8(v.Outcome), v.Reason, v.Evidence}
+		b.Verdict = &verdictBody{v.RequestHash[:], uint8(v.Outcome), v.Reason, v.Evidence, uint8(v.Stage), unlessZero(v.Block[:])}
 	}
 	if r := e.Request; r != nil {
 		b.Request = &requestBody{r.ObjectRoot[:], uint8(r.Envelope), r.Type, r.Object, r.Claims}
@@ -265,8 +267,9 @@ func decodeEntry(body []byte) (seq uint64, id commitments.PageID, e Entry, err e
 		}
 	}
 	if v := b.Verdict; v != nil {
-		e.Verdict = &commitments.Verdict{Outcome: commitments.Outcome(v.Outcome), Reason: v.Reason, Evidence: v.Evidence}
+		e.Verdict = &commitments.Verdict{Outcome: commitments.Outcome(v.Outcome), Reason: v.Reason, Evidence: v.Evidence, Stage: commitments.Stage(v.Stage)}
 		f.must(e.Verdict.RequestHash[:], v.RequestHash)
+		f.may(e.Verdict.Block[:], v.Block)
 	}
 	if r := b.Request; r != nil {
 		e.Request = &commitments.ModuleRequest{Envelope: commitments.Envelope(r.Envelope), Type: r.Type, Object: r.Object, Claims: r.Claims}

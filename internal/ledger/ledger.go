@@ -200,7 +200,7 @@ func (l *Ledger) View(id commitments.PageID) commitments.View {
 
 // Page returns everything promised for one slot of one proposer. It reads memory
 // and never waits for a writer's disk. A page far behind the newest slot whose
-// promises are all judged has left memory and reads as empty.
+// promises are all judged for good has left memory and reads as empty.
 func (l *Ledger) Page(id commitments.PageID) commitments.Page {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

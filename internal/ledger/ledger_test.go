@@ -199,6 +199,7 @@ func testPage_ShowsEveryKind(t *testing.T, e engineCase) {
 			Constraints: &commitments.SignedConstraints{Message: *c, Signature: phase0.BLSSignature(messageSig)},
 			Promises:    []commitments.Promise{shown(1, first.Seq, firstSig), shown(2, second.Seq, nil)},
 			Verdicts:    []commitments.Verdict{*verdict(1, commitments.Kept).Verdict},
+			Notes:       []commitments.Note{{Kind: commitments.NoteHeaderServed, What: map[string]string{"hash": "0x01", "relay": "a"}}},
 		}
 		if got := l.Page(id); !reflect.DeepEqual(got, want) {
 			t.Errorf("page:\n got %+v\nwant %+v", got, want)

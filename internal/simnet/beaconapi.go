@@ -35,6 +35,7 @@ func (b *Beacon) endpoints() []endpoint {
 		{"finality_checkpoints", "GET /eth/v1/beacon/states/{id}/finality_checkpoints", b.finality},
 		{"validators", "GET /eth/v1/beacon/states/{id}/validators", b.listValidators},
 		{"headers", "GET /eth/v1/beacon/headers/{id}", b.header},
+		{"headers_of", "GET /eth/v1/beacon/headers", b.headersOf},
 		{"root", "GET /eth/v1/beacon/blocks/{id}/root", b.root},
 		{"blocks", "GET /eth/v2/beacon/blocks/{id}", b.block},
 		{"publish", "POST /eth/v2/beacon/blocks", b.publishBlock},
@@ -195,6 +196,25 @@ func (b *Beacon) header(w http.ResponseWriter, r *http.Request, _ []byte) {
 			"root": hex(at.root[:]), "canonical": true, "header": at.header,
 		}})
 	}
+}
+
+// headersOf lists the headers of a slot, those that are not canonical too.
+func (b *Beacon) headersOf(w http.ResponseWriter, r *http.Request, _ []byte) {
+	n, err := strconv.ParseUint(r.URL.Query().Get("slot"), 10, 64)
+	if err != nil {
+		fail(w, http.StatusBadRequest, errors.New("only headers of a slot are listed"))
+		return
+	}
+	b.mu.Lock()
+	canonical := b.bySlot[phase0.Slot(n)].root
+	list := []obj{}
+	for _, at := range b.byRoot {
+		if at.slot() == phase0.Slot(n) {
+			list = append(list, obj{"root": hex(at.root[:]), "canonical": at.root == canonical, "header": at.header})
+		}
+	}
+	b.mu.Unlock()
+	answer(w, http.StatusOK, obj{"execution_optimistic": false, "finalized": false, "data": list})
 }
 
 func (b *Beacon) root(w http.ResponseWriter, r *http.Request, _ []byte) {

@@ -80,7 +80,7 @@ func (m *Module) open(view commitments.View, head phase0.Slot, sender [20]byte) 
 		}
 		for i := range p.Promises {
 			c := &p.Promises[i].Commitment
-			if c.Type != commitments.TypeInclusion {
+			if !serves(c.Type) {
 				continue
 			}
 			_, raw, err := payload(commitments.Request{Type: c.Type, Payload: c.Payload})

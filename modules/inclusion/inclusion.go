@@ -1,5 +1,7 @@
-// Package inclusion promises that a block contains a transaction: commitment and
-// constraint type 1, payload abi(struct{uint64 slot; bytes signed_tx}).
+// Package inclusion promises that a block contains a transaction: commitment
+// types 1, payload abi(struct{uint64 slot; bytes signed_tx}), and "incl", payload
+// abi(uint64 slot, uint64 proposerIndex, bytes signedTx). Builders are told of
+// both by a constraint of type 1.
 //
 // It promises only what the sender's account can pay for and what stays valid
 // while the base fee rises as fast as it may until the slot. It believes a bid
@@ -70,6 +72,7 @@ type Config struct {
 type Module struct {
 	info   modules.Info
 	state  modules.State
+	duties modules.Schedule // nil: no promise of type "incl"
 	signer types.Signer
 	chain  *big.Int
 	minTip *big.Int // wei per gas
@@ -104,9 +107,9 @@ func New(host modules.Host, decode func(into any) error) (modules.Module, error)
 	return &Module{
 		info: modules.Info{
 			ID: host.ID, SigningID: host.SigningID,
-			CommitmentTypes: []uint64{commitments.TypeInclusion}, ConstraintTypes: []uint64{commitments.TypeInclusion},
+			CommitmentTypes: []uint64{commitments.TypeInclusion, commitments.TypeProvableInclusion}, ConstraintTypes: []uint64{commitments.TypeInclusion},
 		},
-		state: host.State, signer: types.LatestSignerForChainID(id), chain: id,
+		state: host.State, duties: host.Schedule, signer: types.LatestSignerForChainID(id), chain: id,
 		minTip: new(big.Int).SetUint64(uint64(math.Round(tip * 1e9))), maxGas: gas,
 	}, nil
 }
@@ -121,11 +124,15 @@ func (m *Module) Slot(_ context.Context, req commitments.Request) (phase0.Slot, 
 	return slot, err
 }
 
-func payload(req commitments.Request) (phase0.Slot, []byte, error) {
-	if req.Type != commitments.TypeInclusion {
+func payload(req commitments.Request) (slot phase0.Slot, tx []byte, err error) {
+	switch req.Type {
+	case commitments.TypeInclusion:
+		slot, tx, err = commitments.DecodeInclusion(req.Payload)
+	case commitments.TypeProvableInclusion:
+		slot, _, tx, err = commitments.DecodeProvableInclusion(req.Payload)
+	default:
 		return 0, nil, ErrPayload.With("commitment type %d", req.Type)
 	}
-	slot, tx, err := commitments.DecodeInclusion(req.Payload)
 	switch {
 	case err != nil:
 		return 0, nil, err
@@ -137,6 +144,11 @@ func payload(req commitments.Request) (phase0.Slot, []byte, error) {
 		return 0, nil, ErrTxTooBig.With("%d bytes", len(tx))
 	}
 	return slot, tx, nil
+}
+
+// serves says whether a promise of a type is one of inclusion.
+func serves(t uint64) bool {
+	return t == commitments.TypeInclusion || t == commitments.TypeProvableInclusion
 }
 
 // Commit drafts the promise that the block of req's slot contains its
@@ -156,16 +168,30 @@ func (m *Module) Commit(ctx context.Context, view commitments.View, req commitme
 	if err != nil {
 		return commitments.Draft{}, err
 	}
+	if req.Type == commitments.TypeProvableInclusion {
+		if err := m.provable(view.PageID, req.Payload, raw); err != nil {
+			return commitments.Draft{}, err
+		}
+	}
 	if err := m.admit(ctx, view, slot, tx); err != nil {
 		return commitments.Draft{}, err
 	}
 	return commitments.Draft{
 		Commitment: commitments.Commitment{
-			Type: commitments.TypeInclusion, Payload: req.Payload, RequestHash: req.Hash(), Slasher: req.Slasher,
+			Type: req.Type, Payload: req.Payload, RequestHash: req.Hash(), Slasher: req.Slasher,
 		},
-		Constraints: []commitments.Constraint{{Type: commitments.TypeInclusion, Payload: req.Payload}},
+		Constraints: []commitments.Constraint{{Type: commitments.TypeInclusion, Payload: constraint(req, slot, raw)}},
 		Cost:        commitments.Cost{Gas: tx.gas, Bytes: uint64(len(raw))},
 		Touches:     []string{fmt.Sprintf("account/%#x", tx.sender[:])},
 		Claims:      []string{fmt.Sprintf("account/%#x/%d", tx.sender[:], tx.nonce)}, // one transaction per nonce
 	}, nil
+}
+
+// constraint is what a builder is told: of both types the same, so that every
+// relay of constraints understands it.
+func constraint(req commitments.Request, slot phase0.Slot, raw []byte) []byte {
+	if req.Type == commitments.TypeInclusion {
+		return req.Payload
+	}
+	return commitments.EncodeInclusion(slot, raw)
 }

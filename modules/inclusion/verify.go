@@ -29,10 +29,10 @@ func (m *Module) Verify(ctx context.Context, page commitments.Page, cand commitm
 			return err
 		}
 		c := &page.Promises[i].Commitment
-		if c.Type != commitments.TypeInclusion {
+		if !serves(c.Type) {
 			continue
 		}
-		slot, raw, err := commitments.DecodeInclusion(c.Payload)
+		slot, raw, err := payload(commitments.Request{Type: c.Type, Payload: c.Payload})
 		if err != nil || slot != cand.Slot {
 			return ErrProofInvalid.With("promise %d is not for slot %d", i, cand.Slot)
 		}
@@ -158,11 +158,11 @@ func (m *Module) Audit(ctx context.Context, page commitments.Page, b commitments
 	verdicts := make([]commitments.Verdict, 0, len(page.Promises))
 	for i := range page.Promises {
 		c := &page.Promises[i].Commitment
-		if c.Type != commitments.TypeInclusion {
+		if !serves(c.Type) {
 			continue
 		}
 		v := commitments.Verdict{RequestHash: c.RequestHash, Outcome: commitments.Kept}
-		_, raw, err := commitments.DecodeInclusion(c.Payload)
+		_, raw, err := payload(commitments.Request{Type: c.Type, Payload: c.Payload})
 		switch {
 		case b.Missed:
 			v.Outcome, v.Reason = commitments.Excused, reasonMissed

@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"slices"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/common"
@@ -50,11 +51,22 @@ type Rules struct {
 	SigningID     common.Hash `json:"signing_id"`
 }
 
-// Promise is a signed commitment; the signature is over its root, or over the
-// root of the group its branch leads to.
+// Promise is a commitment with the delegate's signature, over its root or over
+// the root of the group its branch leads to, and the committer's, which the
+// Universal Registry Contract asks for and FaultVerifier does not look at.
 type Promise struct {
-	commitments.SignedCommitment
-	Branch []common.Hash
+	Commitment commitments.Commitment `json:"commitment"`
+	Nonce      uint64                 `json:"nonce"`
+	SigningID  phase0.Root            `json:"signing_id"`
+	Signature  phase0.BLSSignature    `json:"signature"`
+	Branch     []common.Hash          `json:"branch"`
+	Committer  *Committer             `json:"committer,omitempty"`
+}
+
+// Committer is the committer's ECDSA signature over the commitment's root.
+type Committer struct {
+	Nonce     uint64        `json:"nonce"`
+	Signature hexutil.Bytes `json:"signature"` // r‖s‖v, 65 bytes
 }
 
 // Headers are the execution headers of three blocks in a row, in RLP.
@@ -95,13 +107,20 @@ type File struct {
 	Delegation commitments.SignedDelegation `json:"delegation"`
 	Promises   []Promise                    `json:"promises"`          // one for absent, two for double
 	Absence    *Absence                     `json:"absence,omitempty"` // of absent only
+	Derived    *Derived                     `json:"derived,omitempty"` // what follows from the above; see Derive
 	Digest     common.Hash                  `json:"sha256"`            // of the file with zeros here
 }
 
-// Encode returns the one form of f: its digest filled in, no space, one newline
-// at the end. Fault: ErrMalformed.
+// Encode returns the one form of f: what is derived and the digest filled in, no
+// space, one newline at the end. Fault: ErrMalformed.
 func Encode(f File) ([]byte, error) {
-	f.Digest = common.Hash{}
+	f.Derived, f.Digest = f.Derive(), common.Hash{}
+	f.Promises = slices.Clone(f.Promises)
+	for i := range f.Promises {
+		if f.Promises[i].Branch == nil {
+			f.Promises[i].Branch = []common.Hash{} // [] and not null
+		}
+	}
 	body, err := json.Marshal(f)
 	if err != nil {
 		return nil, ErrMalformed.Wrap(err)
@@ -115,8 +134,8 @@ func Encode(f File) ([]byte, error) {
 }
 
 // Parse reads what Encode wrote, and nothing else: another order, a space, an
-// unknown field or a digest that does not match is ErrMalformed. So one file
-// has one sequence of bytes.
+// unknown field, or what is derived or a digest that does not match, is
+// ErrMalformed. So one file has one sequence of bytes.
 func Parse(text []byte) (File, error) {
 	if len(text) > MaxFile {
 		return File{}, ErrMalformed.With("%d bytes, at most %d", len(text), MaxFile)
@@ -133,7 +152,7 @@ func Parse(text []byte) (File, error) {
 		return File{}, err
 	}
 	if !bytes.Equal(again, text) {
-		return File{}, ErrMalformed.With("not the canonical form, or the digest is wrong")
+		return File{}, ErrMalformed.With("not the canonical form, or what is derived or the digest is wrong")
 	}
 	return f, nil
 }
@@ -149,34 +168,23 @@ func (f File) shape() error {
 		return ErrMalformed.With("fault %q with %d promises", f.Kind, len(f.Promises))
 	}
 	for _, p := range f.Promises {
-		if len(p.Signature) != len(phase0.BLSSignature{}) {
-			return ErrMalformed.With("signature of %d bytes", len(p.Signature))
+		if p.Committer != nil && len(p.Committer.Signature) != lenECDSA {
+			return ErrMalformed.With("committer's signature of %d bytes", len(p.Committer.Signature))
 		}
 	}
 	return nil
 }
 
-// promiseJSON is the signed commitment with its branch beside it.
-type promiseJSON struct {
-	Signed commitments.SignedCommitment `json:"signed"`
-	Branch []common.Hash                `json:"branch"`
-}
+// lenECDSA is the length of a secp256k1 signature with its recovery byte.
+const lenECDSA = 65
 
-// MarshalJSON writes {signed, branch}.
-func (p Promise) MarshalJSON() ([]byte, error) {
-	branch := p.Branch
-	if branch == nil {
-		branch = []common.Hash{}
+// PromiseOf is what evidence needs of a signed commitment. Fault: ErrMalformed
+// for one without the delegate's signature.
+func PromiseOf(s commitments.SignedCommitment) (Promise, error) {
+	p := Promise{Commitment: s.Commitment, Nonce: s.Nonce, SigningID: s.SigningID, Branch: []common.Hash{}}
+	if len(s.Signature) != len(p.Signature) {
+		return Promise{}, ErrMalformed.With("signature of %d bytes, want the delegate's", len(s.Signature))
 	}
-	return json.Marshal(promiseJSON{p.SignedCommitment, branch})
-}
-
-// UnmarshalJSON reads what MarshalJSON writes.
-func (p *Promise) UnmarshalJSON(text []byte) error {
-	var j promiseJSON
-	if err := json.Unmarshal(text, &j); err != nil {
-		return err
-	}
-	*p = Promise{j.Signed, j.Branch}
-	return nil
+	copy(p.Signature[:], s.Signature)
+	return p, nil
 }

@@ -88,7 +88,7 @@ func TestParse_canonical(t *testing.T) {
 		}
 	}
 	short := f
-	short.Promises[0].Signature = short.Promises[0].Signature[:95]
+	short.Promises[0].Committer = &Committer{Signature: make([]byte, 64)}
 	text, err = Encode(short)
 	if err != nil {
 		t.Fatal(err)

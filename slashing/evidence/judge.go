@@ -78,7 +78,7 @@ func Judge(f File, rules Rules, slasher common.Address, childHash common.Hash) (
 		return Fault{}, DelegationSignature
 	}
 	for _, s := range f.Promises {
-		if !rules.signed(f.Delegation.Message.Delegate, s.root(), s.Nonce, phase0.BLSSignature(s.Signature)) {
+		if !rules.signed(f.Delegation.Message.Delegate, s.root(), s.Nonce, s.Signature) {
 			return Fault{}, PromiseSignature
 		}
 	}
@@ -153,15 +153,41 @@ func (a *Absence) check(p Promised, rules Rules, childHash common.Hash) error {
 	if err != nil {
 		return ErrMalformed.Wrap(err)
 	}
-	switch {
-	case *child.ParentBeaconRoot != common.Hash(beacon):
+	if *child.ParentBeaconRoot != common.Hash(beacon) {
 		return OtherProposer
+	}
+	return a.AccountProofs.excuse(p, &parent, &target)
+}
+
+// Excuse says why the block of the target header did not have to hold the
+// transaction: an excuse of what the chain says, in the contract's order; nil if
+// none does, and the transaction was in it neither. It is what a judge knows
+// before the block has a child: that the target is the block of the slot, and
+// who proposed it, its caller has to know. Faults: an Excuse, ErrMalformed.
+func (p Promised) Excuse(h Headers, proofs AccountProofs) error {
+	var target types.Header
+	if err := rlp.DecodeBytes(h.Target, &target); err != nil {
+		return ErrMalformed.Wrap(err)
+	}
+	parent, err := header(h.Parent, target.ParentHash, ParentNotParent)
+	if err != nil {
+		return err
+	}
+	if target.BaseFee == nil {
+		return ErrMalformed.With("headers from before London")
+	}
+	return proofs.excuse(p, &parent, &target)
+}
+
+// excuse compares the promise with the room in the block, and with what the
+// sender could before it, and has not done after it.
+func (a AccountProofs) excuse(p Promised, parent, target *types.Header) error {
+	switch {
 	case target.BaseFee.Cmp(p.MaxFee) > 0:
 		return BaseFeeAboveCap
 	case target.GasLimit < p.Gas:
 		return GasAboveBlock
 	}
-	// 3. The sender could before, and has not after.
 	return a.accounts(p, parent.Root, target.Root)
 }
 
@@ -178,8 +204,8 @@ func header(text []byte, hash common.Hash, otherwise Excuse) (h types.Header, er
 
 // accounts says that the sender could send the transaction before the block,
 // and has not after it.
-func (a *Absence) accounts(p Promised, before, after common.Hash) error {
-	pre, ok := account(p.Sender, before, a.AccountProofs.Pre)
+func (a AccountProofs) accounts(p Promised, before, after common.Hash) error {
+	pre, ok := account(p.Sender, before, a.Pre)
 	need := new(big.Int).SetUint64(p.Gas)
 	need.Mul(need, p.MaxFee).Add(need, p.Value)
 	switch {
@@ -194,7 +220,7 @@ func (a *Absence) accounts(p Promised, before, after common.Hash) error {
 	case pre.Balance.ToBig().Cmp(need) < 0:
 		return FundsTooLow
 	}
-	post, ok := account(p.Sender, after, a.AccountProofs.Post)
+	post, ok := account(p.Sender, after, a.Post)
 	switch {
 	case !ok:
 		return PostStateProof

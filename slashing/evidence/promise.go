@@ -30,24 +30,39 @@ type Promised struct {
 // ReadPayload reads abi(uint64 slot, uint64 proposerIndex, bytes signedTx) and
 // the transaction in it. The error is an Excuse.
 func ReadPayload(payload []byte, chainID uint64) (Promised, error) {
+	p, signedTx, err := readPayload(payload)
+	if err != nil {
+		return Promised{}, err
+	}
+	return p, p.transaction(signedTx, chainID)
+}
+
+// SignedTx is the transaction in a payload, in EIP-2718 form; nil if the payload
+// is none.
+func SignedTx(payload []byte) []byte {
+	_, signedTx, _ := readPayload(payload)
+	return signedTx
+}
+
+// readPayload reads slot, proposer and what they are followed by.
+func readPayload(payload []byte) (p Promised, signedTx []byte, err error) {
 	const head = 4 * 32
 	if len(payload) < head {
-		return Promised{}, PayloadEncoding
+		return p, nil, PayloadEncoding
 	}
 	var words [4]uint64
 	for i := range words {
 		w := payload[32*i : 32*i+32]
 		if len(bytes.Trim(w[:24], "\x00")) != 0 {
-			return Promised{}, PayloadEncoding
+			return p, nil, PayloadEncoding
 		}
 		words[i] = binary.BigEndian.Uint64(w[24:])
 	}
 	rest, size := payload[head:], words[3]
 	if words[2] != 3*32 || size > uint64(len(rest)) || uint64(len(rest)) != (size+31)/32*32 || len(bytes.Trim(rest[size:], "\x00")) != 0 {
-		return Promised{}, PayloadEncoding
+		return p, nil, PayloadEncoding
 	}
-	p := Promised{Slot: words[0], ProposerIndex: words[1]}
-	return p, p.transaction(rest[:size], chainID)
+	return Promised{Slot: words[0], ProposerIndex: words[1]}, rest[:size], nil
 }
 
 // Positions of the fields of the transaction in its list. [EIP-1559]

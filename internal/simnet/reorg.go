@@ -1,0 +1,65 @@
+package simnet
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// Reorg takes the block of a slot, and those after it, out of the chain. In its
+// place comes another of the same proposer on the same parent, of these
+// transactions; nil leaves the slot missed. The blocks taken out stay known, and
+// are not canonical.
+func (n *Net) Reorg(ctx context.Context, slot phase0.Slot, txs [][]byte) error {
+	parent, err := n.Beacon.rewind(slot)
+	if err != nil || txs == nil {
+		return err
+	}
+	env, err := n.Execution.Build(ctx, common.Hash(parent.hash), n.Beacon.attributes(slot, parent.root), txs, "simnet reorg")
+	if err != nil {
+		return err
+	}
+	payload, err := payloadOf(env.ExecutionPayload)
+	if err != nil {
+		return err
+	}
+	who := n.Beacon.proposer(slot)
+	other := n.Proposer.plan(slot, who, parent).full(payload)
+	n.Proposer.sign(other, who)
+	return n.Beacon.importBlock(ctx, other)
+}
+
+// rewind makes the block before a slot's the head, of both chains.
+func (b *Beacon) rewind(slot phase0.Slot) (parent block, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	at, ok := b.bySlot[slot]
+	if !ok || slot == 0 {
+		return parent, fmt.Errorf("slot %d has no block to take out", slot)
+	}
+	parent = b.byRoot[at.header.Message.ParentRoot]
+	if err := b.el.rewind(common.Hash(parent.hash)); err != nil {
+		return parent, err
+	}
+	for s := slot; s <= b.head.slot(); s++ {
+		delete(b.bySlot, s)
+	}
+	b.head = parent
+	close(b.changed)
+	b.changed = make(chan struct{})
+	b.publishHead(parent, false)
+	b.publishAttributes(max(b.clock.Slot(), slot) + 1)
+	return parent, nil
+}
+
+// rewind makes an earlier block the head.
+func (e *Execution) rewind(hash common.Hash) error {
+	at := e.Block(hash)
+	if at == nil {
+		return fmt.Errorf("no block %s", hash)
+	}
+	_, err := e.backend.BlockChain().SetCanonical(at)
+	return err
+}
