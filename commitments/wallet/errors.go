@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/attestantio/go-eth2-client/spec/phase0"
-
 	"sidecar/fault"
 	"sidecar/internal/execution"
 	"sidecar/internal/httpd"
@@ -75,8 +73,8 @@ type errorData struct {
 
 // attempt is a slot that was asked for a promise and did not give it.
 type attempt struct {
-	Slot   phase0.Slot `json:"slot"`
-	Reason string      `json:"reason"`
+	Slot   uint64 `json:"slot"`
+	Reason string `json:"reason"`
 }
 
 // refusal is why there is no promise, with the slots that were asked.

@@ -21,6 +21,7 @@ type Buckets struct {
 	mu    sync.Mutex
 	known map[string]*bucket
 	rest  bucket
+	swept time.Time // when full buckets were last forgotten
 }
 
 // bucket holds what may be done at a time.
@@ -41,7 +42,7 @@ func (b *Buckets) Allow(from string, cost float64) (time.Duration, bool) {
 	defer b.mu.Unlock()
 	k := b.known[from]
 	if k == nil {
-		if len(b.known) >= maxBuckets {
+		if len(b.known) >= maxBuckets && now.Sub(b.swept) >= time.Second {
 			b.forget(now)
 		}
 		if k = &b.rest; len(b.known) < maxBuckets {
@@ -66,6 +67,7 @@ func (k *bucket) fill(now time.Time, rate, burst float64) {
 
 // forget drops full buckets: a new one is the same.
 func (b *Buckets) forget(now time.Time) {
+	b.swept = now
 	for from, k := range b.known {
 		if k.fill(now, b.rate, b.burst); k.tokens >= b.burst {
 			delete(b.known, from)

@@ -103,7 +103,7 @@ func (w *Wallet) promise(ctx context.Context, t transaction) (sent, error) {
 			return sent{p.page.Slot, "known"}, nil // another call was quicker
 		}
 		refused.err = err
-		refused.tried = append(refused.tried, attempt{slot, fault.Code(err)})
+		refused.tried = append(refused.tried, attempt{uint64(slot), fault.Code(err)})
 		if !slices.Contains(tryNext, fault.Code(err)) {
 			break
 		}

@@ -83,7 +83,7 @@ type Config struct {
 	Views    Views
 	Node     Node
 
-	// Type of the commitments asked for: commitments.TypeInclusion is the default.
+	// Type of the commitments asked for. Default commitments.TypeProvableInclusion.
 	Type    uint64
 	Slasher bellatrix.ExecutionAddress // that requests name; zero for none
 	// Passthrough sends the execution node what cannot be promised. Otherwise it
@@ -138,7 +138,7 @@ func New(c Config) (*Wallet, error) {
 		return nil, errors.New("wallet: clock, gateway, schedule, views and node are required")
 	}
 	if c.Type == 0 {
-		c.Type = commitments.TypeInclusion
+		c.Type = commitments.TypeProvableInclusion
 	}
 	if _, err := encode(c.Type, 1, 1, []byte{1}); err != nil {
 		return nil, err
@@ -183,18 +183,26 @@ func New(c Config) (*Wallet, error) {
 func (w *Wallet) Drain() { w.drain.Do(func() { close(w.drained) }) }
 
 // encode is the payload of a request for a transaction, by commitment type.
-func encode(t uint64, slot phase0.Slot, _ phase0.ValidatorIndex, raw []byte) ([]byte, error) {
-	if t == commitments.TypeInclusion {
+func encode(t uint64, slot phase0.Slot, proposer phase0.ValidatorIndex, raw []byte) ([]byte, error) {
+	switch t {
+	case commitments.TypeInclusion:
 		return commitments.EncodeInclusion(slot, raw), nil
+	case commitments.TypeProvableInclusion:
+		return commitments.EncodeProvableInclusion(slot, proposer, raw), nil
 	}
 	return nil, errors.New("wallet: no payload is known for this commitment type")
 }
 
 // decode finds the transaction in a commitment's payload.
-func decode(t uint64, payload []byte) ([]byte, bool) {
-	if t != commitments.TypeInclusion {
+func decode(t uint64, payload []byte) (raw []byte, ok bool) {
+	var err error
+	switch t {
+	case commitments.TypeInclusion:
+		_, raw, err = commitments.DecodeInclusion(payload)
+	case commitments.TypeProvableInclusion:
+		_, _, raw, err = commitments.DecodeProvableInclusion(payload)
+	default:
 		return nil, false
 	}
-	_, raw, err := commitments.DecodeInclusion(payload)
 	return raw, err == nil
 }

@@ -7,8 +7,12 @@ import (
 
 	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/holiman/uint256"
+)
 
-	"sidecar/commitments"
+// The commitment types that a transaction can be promised under.
+const (
+	typeInclusion uint64 = 1
+	typeProvable  uint64 = 0x696e636c
 )
 
 // What becomes of a wallet's transaction that cannot be promised.
@@ -23,7 +27,8 @@ type Wallet struct {
 	Host netip.Addr `toml:"host"`
 	// Port to listen on. Default 18570; 0 takes any free one.
 	Port uint16 `toml:"port"`
-	// CommitmentType of the promises. Default 1, fabric's inclusion.
+	// CommitmentType of the promises: 0x696e636c, "incl", the default, which the
+	// contracts can judge, or 1, fabric's inclusion.
 	CommitmentType uint64 `toml:"commitment_type"`
 	// Slasher is the contract that the promises name. Default: none, the zero address.
 	Slasher bellatrix.ExecutionAddress `toml:"slasher"`
@@ -60,7 +65,7 @@ type Wallet struct {
 
 func (w *Wallet) setDefaults() {
 	*w = Wallet{
-		Host: loopback, Port: 18570, CommitmentType: commitments.TypeInclusion, WithoutPromise: WalletRefuse, MaxSlotsAhead: 8,
+		Host: loopback, Port: 18570, CommitmentType: typeProvable, WithoutPromise: WalletRefuse, MaxSlotsAhead: 8,
 		FeeHints: true, FeeHold: 12 * time.Second, MinTip: *uint256.NewInt(1e9),
 		SyncTimeout: 20 * time.Second, SyncMaxTimeout: time.Minute, CallsPerSecond: 50, TransactionsPerSecond: 2, CORSOrigins: []string{},
 	}
@@ -72,7 +77,8 @@ func (k *checker) wallet() {
 		return
 	}
 	k.require(k.c.Promises(), "wallet", "needs a module that makes promises")
-	k.require(w.CommitmentType == commitments.TypeInclusion, "wallet.commitment_type", "is not %d", commitments.TypeInclusion)
+	k.require(w.CommitmentType == typeInclusion || w.CommitmentType == typeProvable,
+		"wallet.commitment_type", "is not 0x696e636c or 1")
 	k.require(oneOf(w.WithoutPromise, WalletRefuse, WalletPassthrough), "wallet.without_promise", "is not %s", list(WalletRefuse, WalletPassthrough))
 	k.require(w.MaxSlotsAhead >= 1 && w.MaxSlotsAhead <= 64, "wallet.max_slots_ahead", "is not within 1 to 64")
 	k.require(w.FeeHold > 0 && w.FeeHold <= 10*time.Minute, "wallet.fee_hold_ms", "is not within 1 to 600000")
