@@ -30,9 +30,10 @@ type Host struct {
 
 // Account is an account of the execution layer at a block.
 type Account struct {
-	Nonce   uint64
-	Balance uint256.Int // wei
-	HasCode bool
+	Nonce     uint64
+	Balance   uint256.Int // wei
+	HasCode   bool
+	Delegated bool // the code is a delegation: 0xef0100 and an address [EIP-7702]
 }
 
 // Head is the execution block that accounts are read at.
@@ -44,6 +45,12 @@ type Head struct {
 	GasLimit  uint64
 	GasUsed   uint64
 	BaseFee   uint256.Int // wei
+
+	ExcessBlobGas uint64
+	// Blobs are the blob parameters the node applies at the head, NextBlobs those it
+	// will apply from NextBlobsSlot on. Zero if it has none to tell. [EIP-7910]
+	Blobs, NextBlobs chain.BlobParams
+	NextBlobsSlot    phase0.Slot
 }
 
 // State is what a module may read from the execution layer. Faults: of kind

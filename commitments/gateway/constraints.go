@@ -19,6 +19,8 @@ import (
 func (g *Gateway) Run(ctx context.Context) error {
 	defer g.stop()
 	g.spawn(func(ctx context.Context) { g.paths.run(ctx, g.Relays, g.Metrics.relays) })
+	g.spawn(g.follow)
+	g.spawn(g.watch)
 	g.resume()
 	for {
 		slot := g.Clock.Slot() + 1

@@ -24,6 +24,7 @@ import (
 	"sidecar/commitments"
 	"sidecar/fault"
 	"sidecar/internal/ledger"
+	"sidecar/internal/quota"
 	"sidecar/modules"
 )
 
@@ -39,6 +40,7 @@ var (
 	ErrFullCount = fault.Define("slot_full_count", fault.Rejected, "The slot holds as many promises as it may.")
 	ErrNoPromise = fault.Define("commitment_not_found", fault.NotFound, "No promise answers this request hash.")
 	ErrBusy      = fault.Define("gateway_busy", fault.Busy, "The gateway works on as many requests as it may.")
+	ErrHolding   = fault.Define("holding", fault.Unavailable, "The gateway promises nothing for this slot: another copy of its ledger may have.")
 	ErrDraining  = fault.Define("draining", fault.Unavailable, "The gateway is shutting down and makes no new promises.")
 )
 
@@ -73,6 +75,7 @@ type (
 		Page(id commitments.PageID) commitments.Page
 		Pages(first phase0.Slot) []commitments.Page
 		Find(requestHash phase0.Hash32) (commitments.Promise, commitments.PageID, bool)
+		Version() uint64 // grows with every change
 	}
 	// Relay is where delegations and constraints go.
 	Relay interface {
@@ -95,7 +98,11 @@ type Config struct {
 	MaxSlotsAhead uint64           // default 64
 	Limit         commitments.Cost // of all promises of one slot
 	MaxCount      int              // promises of one slot; default 128
-	MaxRequests   int              // API calls at a time; one more is ErrBusy. Default 64
+	MaxRequests   int              // API calls at a time; one more is ErrBusy. Default 128
+	// MaxSubscribers is how many may be told what becomes of requests as it
+	// happens. Default 256.
+	MaxSubscribers int
+	Access         Access // of callers. Optional
 
 	Modules  func() []modules.Module // the first that serves a type gets its requests
 	Signer   Signer
@@ -105,6 +112,10 @@ type Config struct {
 	// RelaysFor are those that serve a proposer: no other may hear of its
 	// slots, and no other's bid would be taken. Default: Relays.
 	RelaysFor func(proposer phase0.BLSPubKey) []Relay
+
+	// Events of our slots: what the ledger does not tell of a promise's life.
+	// Optional.
+	Events modules.Events
 
 	Delegate  phase0.BLSPubKey // the proxy key that promises
 	Committer bellatrix.ExecutionAddress
@@ -121,7 +132,10 @@ type Gateway struct {
 	Config
 	domain   phase0.Domain
 	paths    *paths
-	slots    chan struct{}      // cap MaxRequests
+	places   *quota.Places      // MaxRequests
+	buckets  *quota.Buckets     // of callers
+	diary    *diary
+	hub      *hub
 	flights  singleflight.Group // delegations being made, by page
 	draining atomic.Bool
 
@@ -160,14 +174,21 @@ func New(c Config) (*Gateway, error) {
 		c.MaxCount = 128
 	}
 	if c.MaxRequests <= 0 {
-		c.MaxRequests = 64
+		c.MaxRequests = 128
+	}
+	if c.MaxSubscribers <= 0 {
+		c.MaxSubscribers = 256
+	}
+	if c.Access.ForwardedHeader == "" {
+		c.Access.ForwardedHeader = "X-Forwarded-For"
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	g := &Gateway{
 		Config: c, domain: c.Spec.Domain(chain.DomainCommitBoost), paths: newPaths(c.Clock, c.Spec.SlotDuration),
-		slots: make(chan struct{}, c.MaxRequests), sending: map[commitments.PageID]bool{},
+		places: quota.NewPlaces(c.MaxRequests), buckets: quota.NewBuckets(maxCallers), diary: newDiary(c.Clock), hub: newHub(c.MaxSubscribers),
+		sending: map[commitments.PageID]bool{},
 	}
 	g.work, g.cancel = context.WithCancel(context.Background())
 	g.paths.spawn = g.spawn

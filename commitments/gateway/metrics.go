@@ -15,6 +15,9 @@ type Metrics struct {
 	posts     *metrics.CounterVec
 	pages     *metrics.CounterVec
 	enforcers *metrics.Gauge
+	turned    *metrics.CounterVec
+	listeners *metrics.Gauge
+	cut       *metrics.Counter
 }
 
 // NewMetrics registers the metrics of this package.
@@ -38,6 +41,15 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 		}, "outcome"),
 		enforcers: r.Gauge(metrics.Opts{
 			Name: "sidecar_constraints_relays", Help: "Relays that answered the last probe with a constraint type.",
+		}),
+		turned: r.CounterVec(metrics.Opts{
+			Name: "sidecar_gateway_shed_total", Help: "Calls that found no place, by caller (known, stranger) and call (promise, question).",
+		}, "caller", "call"),
+		listeners: r.Gauge(metrics.Opts{
+			Name: "sidecar_gateway_subscribers", Help: "Subscribers to what becomes of requests.",
+		}),
+		cut: r.Counter(metrics.Opts{
+			Name: "sidecar_gateway_subscribers_dropped_total", Help: "Subscribers dropped because they read too slowly, were silent, or sent too much.",
 		}),
 	}
 }
@@ -74,6 +86,32 @@ func (m *Metrics) post(kind, relay string, err error) {
 func (m *Metrics) page(outcome string) {
 	if m != nil {
 		m.pages.With(outcome).Inc()
+	}
+}
+
+func (m *Metrics) shed(c caller, promise bool) {
+	if m == nil {
+		return
+	}
+	who, call := "stranger", "question"
+	if c.known || c.local {
+		who = "known"
+	}
+	if promise {
+		call = "promise"
+	}
+	m.turned.With(who, call).Inc()
+}
+
+func (m *Metrics) subscribers(n int) {
+	if m != nil {
+		m.listeners.Set(float64(n))
+	}
+}
+
+func (m *Metrics) dropped() {
+	if m != nil {
+		m.cut.Inc()
 	}
 }
 

@@ -295,6 +295,11 @@ func (a *App) remarks() (lines []string) {
 	if h := a.signing.ledger.Hold(); h.Until > 0 && h.Until >= a.clock.Slot() {
 		lines = append(lines, "the ledger holds: "+h.String())
 	}
+	if a.promises != nil {
+		if err := a.promises.execution.Trouble(); err != nil {
+			lines = append(lines, "nothing is promised: "+err.Error())
+		}
+	}
 	return lines
 }
 
@@ -314,9 +319,17 @@ func (s slots) Missed(ctx context.Context, slot phase0.Slot) (bool, error) {
 	return b.Missed, err
 }
 
-// executionNode makes a client of an execution node.
+// executionNode makes a client of an execution node that is asked now and then.
 func (a *App) executionNode(url string) (*execution.Client, error) {
 	return execution.New(execution.Config{URL: url, Spec: a.spec, Clock: a.clock, Log: a.log.With("part", "execution")})
+}
+
+// stateNode makes the client of the node, or the two, that promises rest upon.
+func (a *App) stateNode() (*execution.Client, error) {
+	return execution.New(execution.Config{
+		URL: a.config.Execution.URL, SecondURL: a.config.Execution.SecondURL, Spec: a.spec, Clock: a.clock,
+		Log: a.log.With("part", "execution"), Metrics: execution.NewMetrics(a.metrics),
+	})
 }
 
 // parents lets the auction read parents from the execution node.

@@ -99,7 +99,7 @@ func unopened(ctx context.Context, c *config.Config, version string, log *slog.L
 	if c.Promises() {
 		p := &promises{log: a.log.Warn}
 		defer p.close()
-		if p.execution, err = a.executionNode(c.Execution.URL); err != nil {
+		if p.execution, err = a.stateNode(); err != nil {
 			note(err)
 		} else {
 			note(p.makeModules(a))

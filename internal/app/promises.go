@@ -71,7 +71,7 @@ func newPromises(a *App) (p *promises, err error) {
 			opened.close()
 		}
 	}(p)
-	if p.execution, err = a.executionNode(a.config.Execution.URL); err != nil {
+	if p.execution, err = a.stateNode(); err != nil {
 		return nil, err
 	}
 	consensus := a.signing.keys.consensus
@@ -124,7 +124,8 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		Modules: func() []modules.Module { return p.list },
 		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger, Relays: func() []gateway.Relay { return relays }, RelaysFor: a.relays.constrainedFor,
 		Delegate: delegate, SigningID: gatewaySigningID,
-		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
+		Events: p.events,
+		Log:    a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})
 	return err
 }
@@ -140,6 +141,7 @@ func (p *promises) run(ctx context.Context, g *errgroup.Group) {
 		g.Go(func() error { keep(ctx, name, p.log, f); return nil })
 	}
 	loop("schedule", p.schedule.Run)
+	loop("execution", p.execution.Run)
 	loop("gateway", p.gateway.Run)
 	loop("audit", p.auditor.Run)
 	loop("events", p.events.Run)

@@ -100,6 +100,9 @@ type Beacon struct {
 type Execution struct {
 	// URL of its JSON-RPC. Required for promises: pbs.rpc_url if missing.
 	URL string `toml:"url"`
+	// SecondURL of another node. With it nothing is promised unless both tell the
+	// same head and the same accounts. Optional.
+	SecondURL string `toml:"second_url"`
 }
 
 // Ledger is the one durable store.

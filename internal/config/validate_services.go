@@ -64,6 +64,8 @@ func (k *checker) services() {
 	if c.Execution.URL != c.PBS.RPCURL || k.given("execution.url") {
 		k.url(c.Execution.URL, "execution.url")
 	}
+	k.url(c.Execution.SecondURL, "execution.second_url")
+	k.require(c.Execution.SecondURL == "" || c.Execution.SecondURL != c.Execution.URL, "execution.second_url", "is the same node as execution.url")
 	k.ledger()
 	k.wallet()
 	k.require(c.Data.Path != "", "data.path", "is empty")

@@ -61,6 +61,8 @@ var wrong = map[string]struct{ file, want string }{
 	"range":             {top + "[pbs]\nport = 65536\n" + one, "f:3: pbs.port: is not within 0 to 65535"},
 	"negative":          {top + "[pbs]\ntimeout_get_header_ms = -1\n" + one, "f:3: pbs.timeout_get_header_ms: is not within range"},
 	"array for table":   {top + "[[pbs]]\n" + one, "f:2: pbs: is an array, want a table"},
+	"second node":       {top + one + "[execution]\nurl = \"http://a:1\"\nsecond_url = \"http://a:1\"\n", "f:6: execution.second_url: is the same node as execution.url"},
+	"second node's URL": {top + one + "[execution]\nsecond_url = \"ftp://a\"\n", "f:5: execution.second_url: is not a URL"},
 	"zero timeout":      {top + "[pbs]\ntimeout_get_payload_ms = 0\n" + one, "f:3: pbs.timeout_get_payload_ms: is not within 1 to 60000 ms"},
 	"header not < late": {top + "[pbs]\ntimeout_get_header_ms = 2000\n" + one, "f:3: pbs.timeout_get_header_ms: is not below late_in_slot_time_ms (2000)"},
 	"min bid":           {top + "[pbs]\nmin_bid_eth = 1.0\n" + one, "f:3: pbs.min_bid_eth: is not below 1"},

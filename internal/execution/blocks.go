@@ -4,18 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"time"
 
-	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/rlp"
-	"github.com/holiman/uint256"
 
 	"sidecar/commitments"
-	"sidecar/modules"
 )
 
 // Parent is what a block's checks need of its parent.
@@ -23,80 +19,6 @@ type Parent struct {
 	Number    uint64
 	GasLimit  uint64
 	Timestamp uint64 // unix seconds
-}
-
-// Head returns the node's latest block, at most half a second old.
-// Faults: ErrUnavailable, ErrBadAnswer, ErrRefused.
-func (c *Client) Head(ctx context.Context) (modules.Head, error) {
-	c.mu.Lock()
-	head, at := c.head, c.headAt
-	c.mu.Unlock()
-	if age := c.clock.Now().Sub(at); !at.IsZero() && age >= 0 && age < headLife {
-		return head, nil
-	}
-	h, err := c.header(ctx, "eth_getBlockByNumber", "latest")
-	if errors.Is(err, ErrUnknownBlock) {
-		err = ErrUnavailable.With("the node has no head")
-	}
-	if err != nil {
-		return modules.Head{}, err
-	}
-	if h.BaseFee == nil {
-		return modules.Head{}, ErrBadAnswer.With("head without base fee")
-	}
-	base, over := uint256.FromBig(h.BaseFee)
-	if over {
-		return modules.Head{}, ErrBadAnswer.With("base fee")
-	}
-	head = modules.Head{
-		Number: h.Number.Uint64(), Hash: phase0.Hash32(h.Hash()), Slot: c.slotAt(h.Time), Timestamp: h.Time,
-		GasLimit: h.GasLimit, GasUsed: h.GasUsed, BaseFee: *base,
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if head.Hash != c.head.Hash {
-		clear(c.accounts)
-	}
-	c.head, c.headAt = head, c.clock.Now()
-	return head, nil
-}
-
-// Account returns an account at the head, and that head: one batched call, and
-// none while the head stays. Faults: ErrUnavailable, ErrBadAnswer, ErrRefused.
-func (c *Client) Account(ctx context.Context, addr bellatrix.ExecutionAddress) (modules.Account, modules.Head, error) {
-	head, err := c.Head(ctx)
-	if err != nil {
-		return modules.Account{}, modules.Head{}, err
-	}
-	c.mu.Lock()
-	account, ok := c.accounts[addr]
-	ok = ok && c.head.Hash == head.Hash
-	c.mu.Unlock()
-	if ok {
-		return account, head, nil
-	}
-	var nonce quantity
-	var balance amount
-	var code hexBytes
-	at := map[string]hash32{"blockHash": hash32(head.Hash)} // [EIP-1898]
-	params := []any{hexBytes(addr[:]), at}
-	if err := c.call(ctx, limitSmall,
-		call{"eth_getTransactionCount", params, &nonce},
-		call{"eth_getBalance", params, &balance},
-		call{"eth_getCode", params, &code},
-	); err != nil {
-		return modules.Account{}, modules.Head{}, err
-	}
-	account = modules.Account{Nonce: uint64(nonce), Balance: uint256.Int(balance), HasCode: len(code) > 0}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.head.Hash == head.Hash {
-		if len(c.accounts) >= maxAccounts {
-			clear(c.accounts)
-		}
-		c.accounts[addr] = account
-	}
-	return account, head, nil
 }
 
 // Parent returns the block of a hash, remembered for the blocks asked last.

@@ -1,9 +1,10 @@
 // Package execution reads an execution node over JSON-RPC, and proves and
 // verifies transactions under the headers of its chain.
 //
-// It believes a node about accounts only; blocks and headers are recomputed
-// from their parts and must hash to what was asked. Answers are bounded in size
-// and time. A wrong, slow or silent node is an error, never a panic.
+// It believes a node about accounts only, and two nodes only where they agree;
+// blocks and headers are recomputed from their parts and must hash to what was
+// asked. Answers are bounded in size and time. A wrong, slow or silent node is an
+// error, never a panic.
 package execution
 
 import (
@@ -18,6 +19,7 @@ import (
 
 	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"golang.org/x/sync/singleflight"
 
 	"sidecar/chain"
 	"sidecar/fault"
@@ -31,6 +33,9 @@ var (
 	ErrBadAnswer    = fault.Define("execution_bad_answer", fault.Upstream, "The execution node's answer does not say what its API promises, or does not hash to what was asked.")
 	ErrRefused      = fault.Define("execution_refused", fault.Upstream, "The execution node answered with a JSON-RPC error.")
 	ErrUnknownBlock = fault.Define("execution_block_unknown", fault.NotFound, "The execution node does not know this block.")
+	ErrDisagree     = fault.Define("execution_disagree", fault.Unavailable, "The two execution nodes tell different heads of one height, or different accounts at one head.")
+	ErrLagging      = fault.Define("execution_lagging", fault.Unavailable, "One of the two execution nodes is at an earlier block than the other.")
+	ErrBehind       = fault.Define("execution_behind", fault.Unavailable, "The execution node's head is more than 32 slots old: it is not synced, or the chain stands still.")
 	ErrStateGone    = fault.Define("execution_state_gone", fault.Unavailable, "The execution node no longer has the state of a block; ordinary nodes keep about 128.")
 	ErrHeader       = fault.Define("execution_header_encoding", fault.Invalid, "An execution header is not the canonical RLP of a header since Cancun.")
 	ErrTrie         = fault.Define("trie_proof_invalid", fault.Invalid, "A trie proof does not prove a transaction under its root.")
@@ -44,6 +49,7 @@ const (
 	limitBlock     = 32 << 20 // a block of 10 MiB is a little more than twice that in hex
 	defaultTimeout = 2 * time.Second
 	headLife       = 500 * time.Millisecond // how old a head may be that accounts are read at
+	maxBehind      = 32                     // slots
 	maxAccounts    = 4096                   // remembered at one head
 	maxParents     = 64                     // remembered headers
 	maxConns       = 16                     // to the node
@@ -51,7 +57,11 @@ const (
 
 // Config is what New needs.
 type Config struct {
-	URL     string // http(s)://host[:port][/path] of the node's JSON-RPC
+	URL string // http(s)://host[:port][/path] of the node's JSON-RPC
+	// SecondURL is another node, for heads and accounts: what is not the same from
+	// both is not believed. Optional.
+	SecondURL string
+
 	Spec    chain.Spec
 	Clock   *chain.Clock
 	Log     *slog.Logger  // Optional.
@@ -60,7 +70,8 @@ type Config struct {
 	Timeout time.Duration // of one request; default 2 s
 }
 
-// Client reads one execution node. Its methods may be called from any goroutine.
+// Client reads one execution node, and heads and accounts from a second if there
+// is one. Its methods may be called from any goroutine.
 type Client struct {
 	url     string
 	spec    chain.Spec
@@ -69,20 +80,30 @@ type Client struct {
 	metrics *Metrics
 	http    *http.Client
 	timeout time.Duration
+	second  *Client            // nil with one node
+	flights singleflight.Group // heads and accounts being read
 
 	mu       sync.Mutex // guards the rest; never held during a request
 	head     modules.Head
-	headAt   time.Time
-	accounts map[bellatrix.ExecutionAddress]modules.Account // at head
+	headAt   time.Time // when it was last told; zero before the first
+	askedAt  time.Time // when somebody last wanted the head
+	trouble  error     // of the last attempt to read the head
+	accounts map[bellatrix.ExecutionAddress]*known
+	blobs    blobSchedule
 	parents  map[phase0.Hash32]Parent
 	order    []phase0.Hash32 // of parents, oldest first
 }
 
 // New checks cfg; it does not dial.
 func New(cfg Config) (*Client, error) {
-	base, err := url.Parse(cfg.URL)
-	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
-		return nil, errors.New("execution node: the URL must be http(s)://host[:port]") // never the URL itself: it may hold a secret
+	for _, at := range []string{cfg.URL, cfg.SecondURL} {
+		if at == "" && cfg.URL != "" {
+			continue
+		}
+		base, err := url.Parse(at)
+		if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
+			return nil, errors.New("execution node: the URL must be http(s)://host[:port]") // never the URL itself: it may hold a secret
+		}
 	}
 	if cfg.Clock == nil {
 		return nil, errors.New("execution node: no clock")
@@ -96,19 +117,32 @@ func New(cfg Config) (*Client, error) {
 	if cfg.HTTP == nil {
 		cfg.HTTP = fetch.New(fetch.Options{Timeout: cfg.Timeout, MaxConnsPerHost: maxConns})
 	}
-	return &Client{
+	c := &Client{
 		url: cfg.URL, spec: cfg.Spec, clock: cfg.Clock, log: cfg.Log, metrics: cfg.Metrics, http: cfg.HTTP, timeout: cfg.Timeout,
-		accounts: map[bellatrix.ExecutionAddress]modules.Account{}, parents: map[phase0.Hash32]Parent{},
-	}, nil
+		accounts: map[bellatrix.ExecutionAddress]*known{}, parents: map[phase0.Hash32]Parent{},
+	}
+	if cfg.SecondURL != "" {
+		cfg.URL, cfg.SecondURL = cfg.SecondURL, ""
+		var err error
+		c.second, err = New(cfg)
+		return c, err
+	}
+	return c, nil
 }
 
 // Close drops idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// ChainID returns the node's chain id. Faults: ErrUnavailable, ErrBadAnswer, ErrRefused.
+// ChainID returns the chain id of the node, and of the second one. Faults:
+// ErrUnavailable, ErrBadAnswer, ErrRefused, ErrDisagree.
 func (c *Client) ChainID(ctx context.Context) (uint64, error) {
-	var id quantity
-	err := c.call(ctx, limitSmall, call{"eth_chainId", nil, &id})
+	id, its, err := both(c, func(node *Client) (id quantity, err error) {
+		err = node.call(ctx, limitSmall, call{"eth_chainId", nil, &id})
+		return id, err
+	})
+	if err == nil && id != its {
+		err = ErrDisagree.With("about the chain id: %d and %d", id, its)
+	}
 	return uint64(id), err
 }
 

@@ -41,7 +41,7 @@ func TestClient_HeadAndAccount(t *testing.T) {
 	if err != nil || a.Nonce != 7 || !a.Balance.Eq(uint256.NewInt(params.Ether)) || a.HasCode || at != head {
 		t.Errorf("account: got %+v at %+v, %v", a, at, err)
 	}
-	if _, _, err := c.Account(ctx, bellatrix.ExecutionAddress{1}); err != nil || n.posts != 2 {
+	if _, _, err := c.Account(ctx, bellatrix.ExecutionAddress{1}); err != nil || n.posts != 3 { // head, eth_config, account
 		t.Errorf("an account at a known head: %d requests, %v", n.posts, err)
 	}
 	// Another head, another account.
@@ -57,7 +57,7 @@ func TestClient_HeadAndAccount(t *testing.T) {
 		return nil
 	}
 	a, at, err = c.Account(ctx, bellatrix.ExecutionAddress{1})
-	if err != nil || !a.HasCode || at.Number != 8 {
+	if err != nil || !a.HasCode || a.Delegated || at.Number != 8 {
 		t.Errorf("after a new head: got %+v at %+v, %v", a, at, err)
 	}
 }

@@ -88,14 +88,17 @@ func (n *node) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (n *node) result(method string, params []json.RawMessage) any {
-	if n.answer != nil {
-		if v := n.answer(method, params); v != nil {
+	n.mu.Lock()
+	answer, block := n.answer, n.block
+	n.mu.Unlock()
+	if answer != nil {
+		if v := answer(method, params); v != nil {
 			return v
 		}
 	}
 	switch method {
 	case "eth_getBlockByNumber", "eth_getBlockByHash":
-		return blockJSON(n.t, n.block, string(params[1]) == "true")
+		return blockJSON(n.t, block, string(params[1]) == "true")
 	case "eth_getTransactionCount":
 		return "0x7"
 	case "eth_getBalance":

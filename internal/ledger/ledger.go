@@ -250,6 +250,14 @@ func (l *Ledger) Len() uint64 {
 	return l.book.seq
 }
 
+// Version is a number that grows with every record, entry or signature, that is
+// durable: a page that changed did so at another version.
+func (l *Ledger) Version() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.book.records
+}
+
 // Poisoned returns the disk error that ended this ledger's writing, or nil.
 func (l *Ledger) Poisoned() error {
 	if p := l.poison.Load(); p != nil {

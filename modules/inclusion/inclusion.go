@@ -108,6 +108,7 @@ func New(host modules.Host, decode func(into any) error) (modules.Module, error)
 		info: modules.Info{
 			ID: host.ID, SigningID: host.SigningID,
 			CommitmentTypes: []uint64{commitments.TypeInclusion, commitments.TypeProvableInclusion}, ConstraintTypes: []uint64{commitments.TypeInclusion},
+			Excuses: []string{reasonMissed},
 		},
 		state: host.State, duties: host.Schedule, signer: types.LatestSignerForChainID(id), chain: id,
 		minTip: new(big.Int).SetUint64(uint64(math.Round(tip * 1e9))), maxGas: gas,

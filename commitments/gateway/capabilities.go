@@ -1,0 +1,68 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+
+	"sidecar/commitments"
+)
+
+// Capabilities say what is promised now, for which slots, and what is left.
+// Faults: the schedule's.
+func (g *Gateway) Capabilities(ctx context.Context) (commitments.Capabilities, error) {
+	offered, err := g.Slots(ctx)
+	if err != nil {
+		return commitments.Capabilities{}, err
+	}
+	out := commitments.Capabilities{
+		ChainID: g.Spec.ChainID, NowMS: g.Clock.Now().UnixMilli(), SlotMS: g.Spec.SlotDuration.Milliseconds(),
+		MaxBatch: maxBatch, MaxBody: g.maxBody(), Privacy: "public", MissedSlot: "excused", SigningID: g.SigningID.String(), MaxSubscribers: perSubscriber,
+		Modules: []commitments.ModuleCapability{}, Slots: []commitments.SlotCapability{},
+	}
+	for _, m := range g.Modules() {
+		info := m.Info()
+		out.Modules = append(out.Modules, commitments.ModuleCapability{
+			ID: info.ID, SigningID: info.SigningID.String(), CommitmentTypes: filled(info.CommitmentTypes),
+			ConstraintTypes: filled(info.ConstraintTypes), Excuses: filled(info.Excuses),
+		})
+	}
+	for _, s := range offered.Slots {
+		id, ours := g.page(s.Slot)
+		if !ours || len(s.Offerings) == 0 { // the schedule changed meanwhile
+			continue
+		}
+		out.Slots = append(out.Slots, g.capability(id, s.Offerings[0].CommitmentTypes))
+	}
+	return out, nil
+}
+
+// capability is what is left of one slot.
+func (g *Gateway) capability(id commitments.PageID, types []uint64) commitments.SlotCapability {
+	page := g.Views.Page(id)
+	delegate, committer := g.Delegate, g.Committer
+	if d := page.Delegation; d != nil {
+		delegate, committer = d.Message.Delegate, d.Message.Committer
+	}
+	c := commitments.SlotCapability{
+		Slot: uint64(id.Slot), Proposer: id.Proposer.String(), Delegate: delegate.String(), Committer: fmt.Sprintf("%#x", committer[:]),
+		CommitmentTypes: types, StartsAtMS: g.Clock.Start(id.Slot).UnixMilli(), ClosesAtMS: g.cutoff(id.Slot).UnixMilli(),
+		GasLeft: g.Limit.Gas, BlobsLeft: g.Limit.Blobs, BytesLeft: g.Limit.Bytes, CountLeft: g.MaxCount, Path: "constraints_relay",
+	}
+	for i := range page.Promises {
+		p := &page.Promises[i]
+		c.GasLeft, c.BlobsLeft, c.BytesLeft = less(c.GasLeft, p.Cost.Gas), less(c.BlobsLeft, p.Cost.Blobs), less(c.BytesLeft, p.Cost.Bytes)
+		c.CountLeft = max(c.CountLeft-1, 0)
+	}
+	return c
+}
+
+// less is a - b, or zero.
+func less(a, b uint64) uint64 { return a - min(a, b) }
+
+// filled is a list that JSON writes as [] if it is empty.
+func filled[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
