@@ -13,6 +13,7 @@ type Capabilities struct {
 	SigningID      string             `json:"signing_id"`        // of delegations and constraints messages
 	Modules        []ModuleCapability `json:"modules"`           // what is promised
 	Slots          []SlotCapability   `json:"slots"`             // our slots that take promises, ascending
+	Withheld       []WithheldSlot     `json:"withheld"`          // our slots that do not, though they are not closed
 	MaxSubscribers int                `json:"max_subscriptions"` // request hashes of one subscription
 }
 
@@ -39,4 +40,11 @@ type SlotCapability struct {
 	BytesLeft       uint64   `json:"bytes_left"`
 	CountLeft       int      `json:"count_left"`
 	Path            string   `json:"path"` // what keeps the promise: constraints_relay, trusted_builder or local_block
+}
+
+// WithheldSlot is a slot of ours that could take promises and takes none.
+type WithheldSlot struct {
+	Slot   uint64 `json:"slot"`
+	Reason string `json:"reason"` // no_path, sold_elsewhere, foreign_delegation: what a request is refused for
+	Detail string `json:"detail"`
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"sidecar/commitments"
+	"sidecar/fault"
 )
 
 // Capabilities say what is promised now, for which slots, and what is left.
@@ -18,6 +19,7 @@ func (g *Gateway) Capabilities(ctx context.Context) (commitments.Capabilities, e
 		ChainID: g.Spec.ChainID, NowMS: g.Clock.Now().UnixMilli(), SlotMS: g.Spec.SlotDuration.Milliseconds(),
 		MaxBatch: maxBatch, MaxBody: g.maxBody(), Privacy: "public", MissedSlot: "excused", SigningID: g.SigningID.String(), MaxSubscribers: perSubscriber,
 		Modules: []commitments.ModuleCapability{}, Slots: []commitments.SlotCapability{},
+		Withheld: g.withheld(ctx),
 	}
 	for _, m := range g.Modules() {
 		info := m.Info()
@@ -39,14 +41,11 @@ func (g *Gateway) Capabilities(ctx context.Context) (commitments.Capabilities, e
 // capability is what is left of one slot.
 func (g *Gateway) capability(id commitments.PageID, types []uint64) commitments.SlotCapability {
 	page := g.Views.Page(id)
-	delegate, committer := g.Delegate, g.Committer
-	if d := page.Delegation; d != nil {
-		delegate, committer = d.Message.Delegate, d.Message.Committer
-	}
+	who, path := g.party(id), g.pathNow(id)
 	c := commitments.SlotCapability{
-		Slot: uint64(id.Slot), Proposer: id.Proposer.String(), Delegate: delegate.String(), Committer: fmt.Sprintf("%#x", committer[:]),
-		CommitmentTypes: types, StartsAtMS: g.Clock.Start(id.Slot).UnixMilli(), ClosesAtMS: g.cutoff(id.Slot).UnixMilli(),
-		GasLeft: g.Limit.Gas, BlobsLeft: g.Limit.Blobs, BytesLeft: g.Limit.Bytes, CountLeft: g.MaxCount, Path: "constraints_relay",
+		Slot: uint64(id.Slot), Proposer: id.Proposer.String(), Delegate: who.Delegate.String(), Committer: fmt.Sprintf("%#x", who.Committer[:]),
+		CommitmentTypes: types, StartsAtMS: g.Clock.Start(id.Slot).UnixMilli(), ClosesAtMS: g.Clock.Start(id.Slot).Add(-g.lead(id)).UnixMilli(),
+		GasLeft: g.Limit.Gas, BlobsLeft: g.Limit.Blobs, BytesLeft: g.Limit.Bytes, CountLeft: g.MaxCount, Path: string(path.Strength),
 	}
 	for i := range page.Promises {
 		p := &page.Promises[i]
@@ -54,6 +53,33 @@ func (g *Gateway) capability(id commitments.PageID, types []uint64) commitments.
 		c.CountLeft = max(c.CountLeft-1, 0)
 	}
 	return c
+}
+
+// withheld are our open slots for which nothing is promised, and why not.
+func (g *Gateway) withheld(ctx context.Context) []commitments.WithheldSlot {
+	list := []commitments.WithheldSlot{}
+	if g.draining.Load() {
+		return list
+	}
+	for _, id := range g.upcoming() {
+		if g.closed(id) || g.Views.Page(id).Closed {
+			continue
+		}
+		if err := g.offered(ctx, id); err != nil {
+			list = append(list, commitments.WithheldSlot{Slot: uint64(id.Slot), Reason: fault.Code(err), Detail: err.Error()})
+		}
+	}
+	return list
+}
+
+// pathNow is the path of a page as far as is known, for any type of promise.
+func (g *Gateway) pathNow(id commitments.PageID) (best Path) {
+	for _, m := range g.Modules() {
+		if p, _ := g.judge(g.TargetsFor(id.Proposer), id, m.Info().ConstraintTypes); len(p.Targets) > len(best.Targets) {
+			best = p
+		}
+	}
+	return best
 }
 
 // less is a - b, or zero.

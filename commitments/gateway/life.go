@@ -93,7 +93,7 @@ func (f *facts) sent() (steps []commitments.Step) {
 			step.State, step.BlockHash = commitments.StateBidVerified, n.What["block_hash"]
 		case n.What["outcome"] == OutcomeNoSafeBlock:
 			step.State = commitments.StateNoSafeBlock
-		case n.Kind == commitments.NoteReceipt && n.What["relay"] != "":
+		case n.Kind == commitments.NoteReceipt && n.What["relay"] != "" && n.What["message"] != messageDelegation:
 			step.State, step.Outcome = commitments.StatePosted, n.What["outcome"]
 		default:
 			continue

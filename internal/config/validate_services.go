@@ -77,7 +77,7 @@ func (k *checker) services() {
 	if c.Promises() {
 		k.require(c.Beacon.URL != "", "beacon.url", "is needed by modules that make promises")
 		k.require(c.Execution.URL != "", "execution.url", "is needed by modules that make promises")
-		if !k.constraintsRelay() {
+		if !k.constraintsRelay() && (c.Gateway == nil || len(c.Gateway.Builders) == 0) {
 			k.warn("relays", "no relay has constraints = true: every promise is refused for want of a path")
 		}
 		if c.Gateway == nil {
@@ -96,6 +96,7 @@ func (k *checker) services() {
 	k.require(g.MaxGasPercent >= 1 && g.MaxGasPercent <= 100, "gateway.max_gas_percent", "is not within 1 to 100")
 	k.require(g.MaxCommitments >= 1 && g.MaxCommitments <= 1024, "gateway.max_commitments", "is not within 1 to 1024")
 	k.require(g.MaxBytes >= 1 && g.MaxBytes <= 8<<20, "gateway.max_bytes", "is not within 1 to %d", 8<<20)
+	k.promising(g)
 	k.require(g.MaxBlobs <= 4096, "gateway.max_blobs", "is above 4096")
 }
 

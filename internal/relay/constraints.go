@@ -3,7 +3,11 @@ package relay
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
 
+	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/valyala/fasthttp"
 
 	"sidecar/commitments"
@@ -37,23 +41,119 @@ func (c *Client) Capabilities(ctx context.Context) (types []uint64, err error) {
 	return types, err
 }
 
-// PostDelegation hands a signed delegation to the relay: nil for any 2xx.
+// ServesProofs says whether the relay's bids come with proofs: whether it serves
+// header_with_proofs at all. It asks for a page's bid long before there is one; any
+// answer but one for a path that is not there will do. A relay in front of another
+// answers what that one does.
+func (c *Client) ServesProofs(ctx context.Context, id commitments.PageID) (yes bool, err error) {
+	ctx, end, err := c.begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer end()
+	r := HeaderRequest{Slot: id.Slot, Pubkey: id.Proposer}
+	t := c.newTry(endProofs, fasthttp.MethodGet, headerPath(pathProofs, &r), "", headerLimit)
+	defer t.release()
+	t.req.Header.Set(fasthttp.HeaderAccept, acceptJSON)
+	err = c.runChecked(ctx, t, func(err error) error {
+		switch t.status {
+		case fasthttp.StatusNotFound, fasthttp.StatusMethodNotAllowed, fasthttp.StatusNotImplemented:
+			return nil
+		}
+		if yes = err == nil || errors.Is(err, Err4xx); yes {
+			return nil
+		}
+		return err
+	})
+	return yes, err
+}
+
+// maxDelegations bounds a list of delegations: at most one a slot and proposer is
+// of use, and relays do not sort out those that are of none.
+const maxDelegations = 1024
+
+// Delegations returns the delegations the relay knows for a slot; none for a 404,
+// which is how relays without the endpoint answer.
+func (c *Client) Delegations(ctx context.Context, slot phase0.Slot) (list []commitments.SignedDelegation, err error) {
+	path := pathDelegations
+	if c.cfg.Dialect == DialectFabric {
+		path = pathFabricDelegations
+	}
+	found, err := c.getJSON(ctx, endDelegations, path+strconv.FormatUint(uint64(slot), 10), func(body []byte) error {
+		list, err = decodeDelegations(c.cfg.Dialect, body)
+		return err
+	})
+	if !found {
+		list = nil
+	}
+	return list, err
+}
+
+// getJSON gets a list. found is false for a 404.
+func (c *Client) getJSON(ctx context.Context, endpoint, path string, read func(body []byte) error) (found bool, err error) {
+	ctx, end, err := c.begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer end()
+	t := c.newTry(endpoint, fasthttp.MethodGet, path, "", delegationsLimit)
+	defer t.release()
+	t.req.Header.Set(fasthttp.HeaderAccept, acceptJSON)
+	err = c.runChecked(ctx, t, func(err error) error {
+		switch {
+		case t.status == fasthttp.StatusNotFound:
+			return nil
+		case err != nil:
+			return err
+		case t.status == fasthttp.StatusNoContent:
+			return nil
+		}
+		found = true
+		return read(t.resp.Body())
+	})
+	return found && err == nil, err
+}
+
+// PostDelegation hands a signed delegation to the relay: nil for any 2xx. A fabric
+// relay takes a slot's delegation once and answers 500 to the same bytes again, as
+// after an answer that was lost; then what it holds decides.
 func (c *Client) PostDelegation(ctx context.Context, d commitments.SignedDelegation) error {
 	path, body, err := encodeDelegation(c.cfg.Dialect, d)
 	if err != nil {
 		return err
 	}
-	return c.postJSON(ctx, endDelegation, path, body)
+	err = c.postJSON(ctx, endDelegation, path, body)
+	if c.cfg.Dialect != DialectFabric || !errors.Is(err, Err5xx) {
+		return err
+	}
+	held, _ := c.Delegations(ctx, d.Message.Slot)
+	if slices.ContainsFunc(held, func(h commitments.SignedDelegation) bool { return h.Signature == d.Signature }) {
+		return nil
+	}
+	return err
 }
 
-// PostConstraints hands the slot's one constraints message to the relay: nil
-// for any 2xx. Sending the same message again is harmless.
+// PostConstraints hands the slot's one constraints message to the relay: nil for any
+// 2xx. Sending the same message again is harmless; a fabric relay answers 500 to
+// it, and then what it holds decides.
 func (c *Client) PostConstraints(ctx context.Context, s commitments.SignedConstraints) error {
 	path, body, err := encodeConstraints(c.cfg.Dialect, s)
 	if err != nil {
 		return err
 	}
-	return c.postJSON(ctx, endConstraints, path, body)
+	err = c.postJSON(ctx, endConstraints, path, body)
+	if c.cfg.Dialect != DialectFabric || !errors.Is(err, Err5xx) {
+		return err
+	}
+	held := false
+	_, _ = c.getJSON(ctx, endHeld, pathHeld+strconv.FormatUint(uint64(s.Message.Slot), 10), func(body []byte) error {
+		held = holds(body, s.Signature)
+		return nil
+	})
+	if held {
+		return nil
+	}
+	return err
 }
 
 func (c *Client) postJSON(ctx context.Context, endpoint, path string, body []byte) error {
