@@ -2,9 +2,7 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"mime"
 	"net/http"
 	"strconv"
@@ -40,6 +38,7 @@ func (g *Gateway) Routes() []httpd.Route {
 		route("slots", http.MethodGet, rest+"slots", 0, false, g.serveSlots),
 		route("fee", http.MethodGet, rest+"fee", most, false, g.serveFee),  // the specification's yaml has a GET with a body,
 		route("fee", http.MethodPost, rest+"fee", most, false, g.serveFee), // its prose a POST
+		route("quote", http.MethodPost, rest+"quote", most, false, g.serveQuote),
 		route("status", http.MethodGet, rest+"status/{request_hash}", 0, false, g.serveStatus),
 		route("capabilities", http.MethodGet, rest+"capabilities", 0, false, g.serveCapabilities),
 		{Name: "subscribe", Method: http.MethodGet, Path: rest + "subscribe", Stream: http.HandlerFunc(g.serveSubscribe)},
@@ -91,13 +90,13 @@ func retryHeader(err error) string {
 	return strconv.FormatInt(int64(max(seconds, 1)), 10)
 }
 
-// promiseTo is Commit for a caller: it is noted while it lasts, and its
-// refusals have the names that callers know.
-func (g *Gateway) promiseTo(ctx context.Context, r commitments.Request) (commitments.SignedCommitment, phase0.Hash32, error) {
+// promiseTo is Commit for a caller, or CommitQuoted if a quote is named: it is
+// noted while it lasts, and its refusals have the names that callers know.
+func (g *Gateway) promiseTo(ctx context.Context, r commitments.Request, quote *phase0.Hash32) (commitments.SignedCommitment, phase0.Hash32, error) {
 	hash := r.Hash()
 	g.diary.enter(hash)
 	defer g.diary.leave(hash)
-	s, err := g.Commit(ctx, r)
+	s, err := g.commitAs(ctx, r, quote)
 	switch {
 	case errors.Is(err, ledger.ErrHolding):
 		err = ErrHolding
@@ -112,11 +111,38 @@ func (g *Gateway) serveCommit(ctx context.Context, r httpd.Request) (httpd.Respo
 	if err != nil {
 		return httpd.Response{}, err
 	}
-	s, hash, err := g.promiseTo(ctx, req)
+	quote, err := quoteOf(r)
+	if err != nil {
+		return httpd.Response{}, err
+	}
+	s, hash, err := g.promiseTo(ctx, req, quote)
 	if err != nil {
 		return httpd.Response{}, err
 	}
 	return httpd.Response{Value: s, After: func() { g.diary.released(hash) }}, nil
+}
+
+// quoteOf reads the id of a quote beside a request: ?quote_id, or the header
+// X-Quote-Id. Fault: ErrParams.
+func quoteOf(r httpd.Request) (*phase0.Hash32, error) {
+	text := r.Query("quote_id")
+	if text == "" {
+		text = r.Header("X-Quote-Id")
+	}
+	if text == "" {
+		return nil, nil
+	}
+	h, err := parseHash(text)
+	return &h, err
+}
+
+func (g *Gateway) serveQuote(ctx context.Context, r httpd.Request) (httpd.Response, error) {
+	req, err := body(r)
+	if err != nil {
+		return httpd.Response{}, err
+	}
+	q, err := g.Quote(ctx, req)
+	return httpd.Response{Value: q}, err
 }
 
 func (g *Gateway) serveResult(ctx context.Context, r httpd.Request) (httpd.Response, error) {
@@ -133,12 +159,12 @@ func (g *Gateway) serveSlots(ctx context.Context, _ httpd.Request) (httpd.Respon
 	return httpd.Response{Value: s}, err
 }
 
-func (g *Gateway) serveFee(_ context.Context, r httpd.Request) (httpd.Response, error) {
+func (g *Gateway) serveFee(ctx context.Context, r httpd.Request) (httpd.Response, error) {
 	req, err := body(r)
 	if err != nil {
 		return httpd.Response{}, err
 	}
-	f, err := g.fee(req)
+	f, err := g.fee(ctx, req)
 	return httpd.Response{Value: f}, err
 }
 
@@ -183,20 +209,6 @@ func (g *Gateway) serveRPC(ctx context.Context, r httpd.Request) (httpd.Response
 		}
 	}
 	return resp, nil
-}
-
-// fee tells the price of a promise. Today every promise is free: the tip inside
-// the transaction is what pays, and the module refuses one that is too low.
-func (g *Gateway) fee(r commitments.Request) (commitments.FeeInfo, error) {
-	if _, _, err := g.module(r.Type); err != nil {
-		return commitments.FeeInfo{}, err
-	}
-	hash := r.Hash()
-	payload, err := json.Marshal(struct {
-		RequestHash string `json:"request_hash"`
-		PriceGwei   uint64 `json:"price_gwei"`
-	}{fmt.Sprintf("%#x", hash[:]), 0})
-	return commitments.FeeInfo{Type: r.Type, Payload: payload}, err
 }
 
 func body(r httpd.Request) (commitments.Request, error) {

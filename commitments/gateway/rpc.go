@@ -168,15 +168,21 @@ func validID(id json.RawMessage) bool {
 func (g *Gateway) dispatch(ctx context.Context, method string, params json.RawMessage, answer *rpcResponse) (any, error) {
 	switch method {
 	case "commitmentRequest":
-		r, err := paramRequest(params)
+		r, quote, err := paramQuoted(params)
 		if err != nil {
 			return nil, err
 		}
-		s, hash, err := g.promiseTo(ctx, r)
+		s, hash, err := g.promiseTo(ctx, r, quote)
 		if err == nil {
 			answer.promised = []phase0.Hash32{hash}
 		}
 		return s, err
+	case "preconf_quote":
+		r, err := paramRequest(params)
+		if err != nil {
+			return nil, err
+		}
+		return g.Quote(ctx, r)
 	case "commitmentResult":
 		hash, err := paramHash(params)
 		if err != nil {
@@ -190,7 +196,7 @@ func (g *Gateway) dispatch(ctx context.Context, method string, params json.RawMe
 		if err != nil {
 			return nil, err
 		}
-		return g.fee(r)
+		return g.fee(ctx, r)
 	case "preconf_status":
 		hash, err := paramHash(params)
 		if err != nil {
