@@ -126,9 +126,10 @@ func (w *journeyWalletOf) send() error {
 	if err != nil || receipt.Status != types.ReceiptStatusSuccessful {
 		w.Errorf("receipt %+v: %v", receipt, err)
 	}
-	if err := w.client.SendTransaction(ctx, tx); err == nil || !strings.HasPrefix(err.Error(), "nonce too low") {
-		w.Errorf("the same transaction after its block: %v", err)
-	}
+	w.eventually("the same transaction after its block is one too late", func() bool { // not before the sidecar has seen the block
+		err := w.client.SendTransaction(ctx, tx)
+		return err != nil && strings.HasPrefix(err.Error(), "nonce too low")
+	})
 	w.eventually("the promise is judged kept", func() bool {
 		c, err := w.promise(w.client, tx.Hash())
 		return err == nil && c.Outcome == "kept"

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 
 	"sidecar/fault"
@@ -86,14 +85,6 @@ type refusal struct {
 func (r *refusal) Error() string { return r.err.Error() }
 func (r *refusal) Unwrap() error { return r.err }
 
-// limited is ErrLimited with the time to wait.
-type limited struct{ retryAfterMS int64 }
-
-func (l *limited) Error() string {
-	return fmt.Sprintf("%s: again in %d ms", ErrLimited.Code, l.retryAfterMS)
-}
-func (l *limited) Unwrap() error { return ErrLimited }
-
 // toRPC is err as its caller sees it. What the node refused passes as it came.
 func toRPC(err error) *rpcError {
 	var own *rpcError
@@ -118,7 +109,7 @@ func toRPC(err error) *rpcError {
 	}
 	var l *limited
 	if errors.As(err, &l) {
-		data.RetryAfterMS = l.retryAfterMS
+		data.RetryAfterMS = l.ms()
 	}
 	e := &rpcError{Data: data, cause: err}
 	e.Code, e.Message = words(err)

@@ -3,11 +3,16 @@ package wallet
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math/big"
 	"sync"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
 
+	"sidecar/commitments"
 	"sidecar/internal/execution"
 	"sidecar/modules"
 )
@@ -45,37 +50,85 @@ func (w *Wallet) floors(ctx context.Context) (*floors, error) {
 		return nil, nil
 	}
 	slots, err := w.open(ctx)
-	if err != nil || len(slots) == 0 {
+	if err != nil {
 		return nil, nil //nolint:nilerr // no promise, no hint: the node's answer stands
 	}
 	head, err := w.Node.Head(ctx)
 	if err != nil {
 		return nil, err
 	}
-	target := w.target(slots)
-	if target <= head.Slot {
+	tip, worst := new(big.Int).Set(w.MinTip), new(big.Int)
+	for _, s := range slots[:w.held(slots)] {
+		t, b, err := w.price(ctx, phase0.Slot(s.Slot), head)
+		if err != nil {
+			continue // what has no price now is not hinted at
+		}
+		tip, worst = larger(tip, t), larger(worst, b)
+	}
+	if worst.Sign() == 0 {
 		return nil, nil
 	}
-	worst := worstBaseFee(head.BaseFee.ToBig(), uint64(target-head.Slot))
-	tip := w.MinTipWei(target)
-	f := &floors{tip: new(big.Int).Set(tip), gasPrice: new(big.Int).Add(worst, tip)}
+	f := &floors{tip: tip, gasPrice: new(big.Int).Add(worst, tip)}
 	offered := new(big.Int).Mul(w.fees.leastBase(head), big.NewInt(multipleOf))
 	offered.Div(offered, big.NewInt(multipleOne))
-	if missing := worst.Sub(worst, offered); missing.Sign() > 0 {
-		f.tip.Add(f.tip, missing)
+	if missing := new(big.Int).Sub(worst, offered); missing.Sign() > 0 {
+		f.tip = new(big.Int).Add(tip, missing)
 	}
 	return f, nil
 }
 
-// target is the farthest slot that a transaction signed FeeHold from now, or
-// sooner, would be promised for.
-func (w *Wallet) target(slots []phase0.Slot) phase0.Slot {
-	for _, s := range slots {
-		if w.Clock.Until(w.Clock.Start(s)) > w.FeeHold+w.Lead {
-			return s
+// held is how many of our slots a transaction may be promised for that is signed
+// FeeHold from now, or sooner.
+func (w *Wallet) held(slots []commitments.SlotCapability) int {
+	after := w.Clock.Now().Add(w.FeeHold).UnixMilli()
+	for i, s := range slots[:min(len(slots), w.MaxTries)] {
+		if s.ClosesAtMS > after {
+			return i + 1
 		}
 	}
-	return slots[len(slots)-1]
+	return min(len(slots), w.MaxTries)
+}
+
+// price is what a transaction of FeeGas must tip per gas in a slot, with an eighth
+// to spare for promises that come before it, and the worst base fee of the slot.
+func (w *Wallet) price(ctx context.Context, slot phase0.Slot, head modules.Head) (tip, worst *big.Int, err error) {
+	r, err := w.request(slot, w.sample)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, p, err := w.Gateway.Price(ctx, r)
+	switch {
+	case errors.Is(err, modules.ErrUnpriced) && slot > head.Slot:
+		return new(big.Int), worstBaseFee(head.BaseFee.ToBig(), uint64(slot-head.Slot)), nil
+	case err != nil:
+		return nil, nil, err
+	}
+	tip = p.Tip.ToBig()
+	return tip.Add(tip, new(big.Int).Rsh(tip, 3)), p.BaseFee.ToBig(), nil
+}
+
+// sampleOf is a transaction to ask the price of. Its key is nobody's, and it is
+// never sent.
+func sampleOf(signer types.Signer, gas uint64) ([]byte, error) {
+	key, err := crypto.GenerateKey()
+	if err != nil {
+		return nil, err
+	}
+	to := common.Address{}
+	tx, err := types.SignNewTx(key, signer, &types.DynamicFeeTx{
+		ChainID: signer.ChainID(), Gas: gas, To: &to, GasTipCap: new(big.Int), GasFeeCap: new(big.Int), Value: new(big.Int),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tx.MarshalBinary()
+}
+
+func larger(a, b *big.Int) *big.Int {
+	if a.Cmp(b) > 0 {
+		return a
+	}
+	return b
 }
 
 // leastBase is the least base fee that a wallet may have read lately: the head's

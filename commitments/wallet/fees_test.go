@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
+
+	"sidecar/modules"
 )
 
 // TestWorstBaseFee: 9/8 for each block. [preconfirmation.md §4.5]
@@ -91,9 +93,25 @@ func TestFees_Hold(t *testing.T) {
 	h.setSlot(101, 0)
 	h.node.setHead(51, 100, 10*gwei)
 	h.node.answer("eth_gasPrice", func([]json.RawMessage) any { return "0x1" })
-	want := sum(worstBaseFee(big.NewInt(10*gwei), 4), big.NewInt(gwei))
+	want := sum(worstBaseFee(big.NewInt(10*gwei), 4), big.NewInt(gwei+gwei/8))
 	if got := h.quantity("eth_gasPrice"); got.Cmp(want) != 0 {
 		t.Errorf("gas price %v while slot 102 closes in 8 s, want %v: that of slot 104", got, want)
+	}
+}
+
+// TestFees_Unpriced: a module without prices wants the base fee and nothing else,
+// but for what the file says.
+func TestFees_Unpriced(t *testing.T) {
+	h := open(t, func(c *Config) { c.MinTip = big.NewInt(7) })
+	h.gate.unpriced = modules.ErrUnpriced
+	h.gate.slots = h.gate.slots[:1]
+	h.node.answer("eth_gasPrice", func([]json.RawMessage) any { return "0x1" })
+	if got, want := h.quantity("eth_gasPrice"), sum(worstBaseFee(big.NewInt(10*gwei), 3), big.NewInt(7)); got.Cmp(want) != 0 {
+		t.Errorf("gas price %v, want %v", got, want)
+	}
+	h.gate.unpriced = errFull
+	if got := h.quantity("eth_gasPrice"); got.Cmp(big.NewInt(1)) != 0 {
+		t.Errorf("gas price %v though no slot has a price", got)
 	}
 }
 

@@ -80,8 +80,9 @@ func open(t *testing.T, edit ...func(*Config)) *house {
 	clock := chain.NewClock(testSpec(), func() time.Time { h.mu.Lock(); defer h.mu.Unlock(); return h.at })
 	h.gate.clock = clock
 	h.node = startNode(t, clock)
+	h.gate.node = h.node
 	c := Config{
-		Spec: testSpec(), Clock: clock, Gateway: h.gate, Schedule: h.gate, Views: h.gate, Node: h.node, FeeHints: true, Lead: 4 * time.Second,
+		Spec: testSpec(), Clock: clock, Gateway: h.gate, Schedule: h.gate, Views: h.gate, Node: h.node, FeeHints: true,
 	}
 	for _, e := range edit {
 		e(&c)
@@ -227,13 +228,15 @@ func (a answered) refused(t *testing.T, code int, message, reason string) {
 // what refuse says of a slot.
 type gate struct {
 	clock *chain.Clock
+	node  *node
 
-	mu     sync.Mutex
-	slots  []phase0.Slot
-	refuse map[phase0.Slot]error
-	down   error
-	asked  []phase0.Slot
-	pages  []commitments.Page
+	mu       sync.Mutex
+	slots    []phase0.Slot
+	refuse   map[phase0.Slot]error
+	down     error // for Capabilities
+	unpriced error // for Price
+	asked    []phase0.Slot
+	pages    []commitments.Page
 }
 
 func proposer(slot phase0.Slot) phase0.BLSPubKey { return phase0.BLSPubKey{0xaa, byte(slot)} } // #nosec G115 -- a small slot
@@ -242,17 +245,38 @@ func (g *gate) Proposer(slot phase0.Slot) (phase0.BLSPubKey, phase0.ValidatorInd
 	return proposer(slot), phase0.ValidatorIndex(slot) + 1000, true
 }
 
-func (g *gate) Slots(context.Context) (out commitments.SlotInfoResponse, err error) {
+func (g *gate) Capabilities(context.Context) (out commitments.Capabilities, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, s := range g.slots {
 		if s > g.clock.Slot() {
-			out.Slots = append(out.Slots, commitments.SlotInfo{Slot: s, Offerings: []commitments.Offering{
-				{ChainID: 1337, CommitmentTypes: []uint64{commitments.TypeInclusion, commitments.TypeProvableInclusion}},
-			}})
+			out.Slots = append(out.Slots, commitments.SlotCapability{
+				Slot: uint64(s), ClosesAtMS: g.clock.Start(s).Add(-4 * time.Second).UnixMilli(),
+				CommitmentTypes: []uint64{commitments.TypeInclusion, commitments.TypeProvableInclusion},
+			})
 		}
 	}
 	return out, g.down
+}
+
+// Price is a gwei of tip, and the worst base fee that the node's head allows.
+func (g *gate) Price(_ context.Context, r commitments.Request) (id commitments.PageID, p commitments.Price, err error) {
+	slot, _, _, err := commitments.DecodeProvableInclusion(r.Payload)
+	if err != nil {
+		return id, p, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.unpriced != nil {
+		return id, p, g.unpriced
+	}
+	head, err := g.node.Head(context.Background())
+	if err != nil {
+		return id, p, err
+	}
+	p.Tip = *uint256.NewInt(gwei)
+	p.BaseFee = *uint256.MustFromBig(worstBaseFee(head.BaseFee.ToBig(), uint64(slot-head.Slot)))
+	return commitments.PageID{Slot: slot}, p, nil
 }
 
 func (g *gate) Commit(_ context.Context, r commitments.Request) (s commitments.SignedCommitment, err error) {

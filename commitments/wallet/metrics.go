@@ -1,7 +1,10 @@
 package wallet
 
 import (
+	"errors"
+
 	"sidecar/fault"
+	"sidecar/internal/httpd"
 	"sidecar/internal/metrics"
 )
 
@@ -32,7 +35,7 @@ func (m *Metrics) call(name string, err error) {
 	}
 	result := "ok"
 	switch {
-	case fault.Code(err) == ErrLimited.Code:
+	case errors.Is(err, httpd.ErrRate):
 		result = "limited"
 	case err != nil:
 		result = "error"

@@ -106,7 +106,7 @@ func (w *Wallet) dispatch(ctx context.Context, c *caller, r request) (any, error
 	if !ok || m.bolt && w.Bolt == nil {
 		return nil, ErrMethod.With("%.40q", r.Method)
 	}
-	if err := w.allow(w.Calls, c, m.cost()); err != nil {
+	if err := w.allow(w.calls, w.Calls, c, m.cost()); err != nil {
 		return nil, err
 	}
 	if m.serve == nil {

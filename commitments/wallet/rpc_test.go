@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sidecar/internal/quota"
 )
 
 // TestRPC_Forms: what is a request, and what is answered to what is none.
@@ -151,7 +153,7 @@ func TestBusy(t *testing.T) {
 // TestLimits: an address that asks too often is told when it may again.
 func TestLimits(t *testing.T) {
 	h := open(t, func(c *Config) {
-		c.Calls, c.Sends = NewBuckets(c.Clock, 1, 8), NewBuckets(c.Clock, 0.5, 1)
+		c.Calls, c.Sends = quota.Rate{PerSecond: 1, Burst: 8}, quota.Rate{PerSecond: 0.5, Burst: 1}
 	})
 	h.node.answer("eth_call", func([]json.RawMessage) any { return "0x" })
 	h.call("eth_call").want(t, `"0x"`) // five

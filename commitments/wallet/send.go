@@ -1,6 +1,7 @@
 package wallet
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,10 +21,10 @@ const sendTimeout = 5 * time.Second
 
 // tryNext are the reasons that are the slot's and not the transaction's: another
 // slot may take it. A nonce gap is one, for the nonce before may be promised for
-// another slot.
+// another slot, and so is the tip, for another slot may be emptier.
 var tryNext = []string{
-	"too_late", "slot_passed", "not_our_slot", "no_path",
-	"slot_full_gas", "slot_full_blobs", "slot_full_bytes", "slot_full_count", "nonce_gap",
+	"too_late", "slot_passed", "not_our_slot", "no_path", "sold_elsewhere", "foreign_delegation",
+	"slot_full_gas", "slot_full_blobs", "slot_full_bytes", "slot_full_count", "nonce_gap", "tip_too_low",
 }
 
 // ours are the reasons for which a transaction is never handed to the node: it
@@ -54,10 +55,10 @@ func (w *Wallet) sendRawTransaction(ctx context.Context, c *caller, params json.
 
 // send gets a promise for a transaction: the old one, or one for the first slot
 // that takes it. Without one, the configuration says whether the node gets the
-// transaction. Faults: ErrLimited, ErrNoSlot, the gateway's, the module's, the node's.
+// transaction. Faults: httpd.ErrRate, ErrNoSlot, the gateway's, the module's, the node's.
 func (w *Wallet) send(ctx context.Context, c *caller, t transaction) (s sent, err error) {
 	defer func() { w.Metrics.send(s.outcome, err) }()
-	if err := w.allow(w.Sends, c, 1); err != nil {
+	if err := w.allow(w.sends, w.Sends, c, 1); err != nil {
 		return sent{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
@@ -94,7 +95,8 @@ func (w *Wallet) promise(ctx context.Context, t transaction) (sent, error) {
 		return sent{}, ErrNoSlot.With("none in the next %d slots", w.MaxSlotsAhead)
 	}
 	refused := &refusal{}
-	for _, slot := range slots[:min(len(slots), w.MaxTries)] {
+	for _, s := range slots[:min(len(slots), w.MaxTries)] {
+		slot := phase0.Slot(s.Slot)
 		err := w.ask(ctx, slot, t.raw)
 		if err == nil {
 			return sent{slot, "promised"}, nil
@@ -102,9 +104,12 @@ func (w *Wallet) promise(ctx context.Context, t transaction) (sent, error) {
 		if p, ok := w.promised.of(t.hash, w.Clock.Slot()); fault.Code(err) == "tx_already_promised" && ok {
 			return sent{p.page.Slot, "known"}, nil // another call was quicker
 		}
-		refused.err = err
+		slots := slices.Contains(tryNext, fault.Code(err))
+		if refused.err == nil || !slots { // the nearest slot's reason, or the transaction's own
+			refused.err = err
+		}
 		refused.tried = append(refused.tried, attempt{uint64(slot), fault.Code(err)})
-		if !slices.Contains(tryNext, fault.Code(err)) {
+		if !slots {
 			break
 		}
 	}
@@ -113,30 +118,34 @@ func (w *Wallet) promise(ctx context.Context, t transaction) (sent, error) {
 
 // ask asks the gateway for a promise in a slot.
 func (w *Wallet) ask(ctx context.Context, slot phase0.Slot, raw []byte) error {
+	r, err := w.request(slot, raw)
+	if err == nil {
+		_, err = w.Gateway.Commit(ctx, r)
+	}
+	return err
+}
+
+// request is what the gateway is asked for a transaction in a slot.
+func (w *Wallet) request(slot phase0.Slot, raw []byte) (commitments.Request, error) {
 	_, index, _ := w.Schedule.Proposer(slot)
 	payload, err := encode(w.Type, slot, index, raw)
-	if err != nil {
-		return err
-	}
-	_, err = w.Gateway.Commit(ctx, commitments.Request{Type: w.Type, Payload: payload, Slasher: w.Slasher})
-	return err
+	return commitments.Request{Type: w.Type, Payload: payload, Slasher: w.Slasher}, err
 }
 
 // open are our slots that promise our commitment type, near enough, ascending.
 // Faults: the schedule's.
-func (w *Wallet) open(ctx context.Context) (slots []phase0.Slot, err error) {
-	offered, err := w.Gateway.Slots(ctx)
+func (w *Wallet) open(ctx context.Context) (slots []commitments.SlotCapability, err error) {
+	all, err := w.Gateway.Capabilities(ctx)
 	if err != nil {
 		return nil, err
 	}
-	last := w.Clock.Slot() + phase0.Slot(w.MaxSlotsAhead)
-	for _, s := range offered.Slots {
-		types := func(o commitments.Offering) bool { return slices.Contains(o.CommitmentTypes, w.Type) }
-		if s.Slot <= last && slices.ContainsFunc(s.Offerings, types) {
-			slots = append(slots, s.Slot)
+	last := uint64(w.Clock.Slot()) + w.MaxSlotsAhead
+	for _, s := range all.Slots {
+		if s.Slot <= last && slices.Contains(s.CommitmentTypes, w.Type) {
+			slots = append(slots, s)
 		}
 	}
-	slices.Sort(slots)
+	slices.SortFunc(slots, func(a, b commitments.SlotCapability) int { return cmp.Compare(a.Slot, b.Slot) })
 	return slots, nil
 }
 

@@ -25,6 +25,7 @@ import (
 	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/fault"
+	"sidecar/internal/quota"
 	"sidecar/modules"
 )
 
@@ -38,7 +39,6 @@ var (
 	ErrTransaction = fault.Define("wallet_transaction_invalid", fault.Invalid, "The transaction is not a signed transaction in EIP-2718 form.")
 	ErrNoSlot      = fault.Define("no_slot", fault.Rejected, "None of our slots near enough is open for a promise.")
 	ErrBusy        = fault.Define("wallet_busy", fault.Busy, "The wallet endpoint works on as many requests as it may.")
-	ErrLimited     = fault.Define("rate_limited", fault.Busy, "One address asks more often than it may.")
 	ErrLarge       = fault.Define("wallet_answer_too_large", fault.Rejected, "The answers to one request are larger than they may be.")
 	ErrPending     = fault.Define("wallet_receipt_pending", fault.Timeout, "The transaction is promised, and was in no block before the time was over.")
 	ErrMissed      = fault.Define("wallet_slot_passed", fault.Rejected, "The slot of the promise has passed without the transaction.")
@@ -46,10 +46,12 @@ var (
 
 // What the wallet face needs, and nothing more.
 type (
-	// Gateway makes promises. Its faults are reasons not to.
+	// Gateway makes promises. Its faults are reasons not to. Price may be
+	// modules.ErrUnpriced.
 	Gateway interface {
 		Commit(ctx context.Context, r commitments.Request) (commitments.SignedCommitment, error)
-		Slots(ctx context.Context) (commitments.SlotInfoResponse, error)
+		Price(ctx context.Context, r commitments.Request) (commitments.PageID, commitments.Price, error)
+		Capabilities(ctx context.Context) (commitments.Capabilities, error)
 	}
 	// Schedule names the proposer of a slot of ours.
 	Schedule interface {
@@ -65,11 +67,6 @@ type (
 	Node interface {
 		Head(ctx context.Context) (modules.Head, error)
 		Forward(ctx context.Context, method string, params json.RawMessage, limit int64) (json.RawMessage, error)
-	}
-	// Limiter says whether an address may do something of a cost now, and if not,
-	// when.
-	Limiter interface {
-		Allow(from string, cost float64) (wait time.Duration, ok bool)
 	}
 )
 
@@ -92,16 +89,14 @@ type Config struct {
 	// MaxSlotsAhead is how far ahead a slot is taken at most. Default 8: the base
 	// fee may more than double until then.
 	MaxSlotsAhead uint64
-	MaxTries      int           // slots tried for one transaction; default 4
-	Lead          time.Duration // how long before its slot a page closes
+	MaxTries      int // slots tried for one transaction; default 4
 
-	// MinTipWei is the least tip per gas that a promise for a slot asks for, at the
-	// slot's worst base fee. Default 1 gwei.
-	MinTipWei func(slot phase0.Slot) *big.Int
-	// FeeHints raises the fees that the endpoint suggests to what a promise needs,
-	// for slots that are still open FeeHold from now.
+	// FeeHints raises the fees that the endpoint suggests to what a promise of a
+	// transaction of FeeGas costs, for slots that are still open FeeHold from now.
 	FeeHints bool
 	FeeHold  time.Duration // default a slot
+	FeeGas   uint64        // default 200,000
+	MinTip   *big.Int      // wei per gas that are suggested at least; for modules without prices. Optional
 
 	SyncTimeout    time.Duration // of eth_sendRawTransactionSync; default 20 s
 	SyncMaxTimeout time.Duration // the most a caller may ask for; default 60 s
@@ -110,8 +105,9 @@ type Config struct {
 	MaxRequests int      // HTTP requests at a time; one more is ErrBusy. Default 64
 	MaxWaiting  int      // of them, those that wait for receipts. Default half
 	MaxHeavy    int      // calls at a time that make the node work; others wait. Default 4
-	Calls       Limiter  // JSON-RPC calls by address. Optional.
-	Sends       Limiter  // transactions by address. Optional.
+	// Calls and Sends are how often one address may call, and send transactions.
+	// The zero Rate is no limit.
+	Calls, Sends quota.Rate
 
 	Bolt *Bolt // bolt_requestInclusion is served. Optional.
 
@@ -123,6 +119,9 @@ type Config struct {
 type Wallet struct {
 	Config
 	signer   types.Signer
+	sample   []byte // a transaction of FeeGas, to ask the price of
+	calls    *quota.Buckets
+	sends    *quota.Buckets
 	promised *index
 	fees     fees
 	slots    chan struct{} // cap MaxRequests
@@ -164,15 +163,22 @@ func New(c Config) (*Wallet, error) {
 	span(&c.SyncTimeout, 20*time.Second)
 	span(&c.SyncMaxTimeout, time.Minute)
 	c.SyncTimeout = min(c.SyncTimeout, c.SyncMaxTimeout)
-	if c.MinTipWei == nil {
-		c.MinTipWei = func(phase0.Slot) *big.Int { return big.NewInt(1e9) }
+	if c.FeeGas == 0 {
+		c.FeeGas = 200_000
+	}
+	if c.MinTip == nil {
+		c.MinTip = new(big.Int)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	signer := types.LatestSignerForChainID(new(big.Int).SetUint64(c.Spec.ChainID))
+	sample, err := sampleOf(signer, c.FeeGas)
+	if err != nil {
+		return nil, err
+	}
 	return &Wallet{
-		Config: c, signer: signer, promised: newIndex(c.Views, signer),
+		Config: c, signer: signer, sample: sample, promised: newIndex(c.Views, signer), calls: quota.NewBuckets(maxCallers), sends: quota.NewBuckets(maxCallers),
 		slots: make(chan struct{}, c.MaxRequests), waiting: make(chan struct{}, c.MaxWaiting),
 		heavy: make(chan struct{}, c.MaxHeavy), drained: make(chan struct{}),
 	}, nil

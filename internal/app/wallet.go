@@ -3,11 +3,8 @@ package app
 import (
 	"fmt"
 	"log/slog"
-	"math/big"
 	"net"
 	"time"
-
-	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/commitments/gateway"
 	"sidecar/commitments/wallet"
@@ -15,6 +12,7 @@ import (
 	"sidecar/internal/execution"
 	"sidecar/internal/httpd"
 	"sidecar/internal/ledger"
+	"sidecar/internal/quota"
 )
 
 // Who stands for whom.
@@ -44,13 +42,12 @@ func newWalletFace(a *App) (*walletFace, error) {
 	if err != nil {
 		return nil, err
 	}
-	tip := c.MinTip.ToBig()
 	conf := wallet.Config{
 		Spec: a.spec, Clock: a.clock, Gateway: a.promises.gateway, Schedule: a.promises.schedule, Views: a.promises.ledger, Node: node,
 		Type: c.CommitmentType, Slasher: c.Slasher, Passthrough: c.WithoutPromise == "passthrough", MaxSlotsAhead: c.MaxSlotsAhead,
-		Lead: a.promises.gateway.Lead, MinTipWei: func(phase0.Slot) *big.Int { return tip }, FeeHints: c.FeeHints, FeeHold: c.FeeHold,
+		FeeHints: c.FeeHints, FeeHold: c.FeeHold, FeeGas: c.FeeGas, MinTip: c.MinTip.ToBig(),
 		SyncTimeout: c.SyncTimeout, SyncMaxTimeout: c.SyncMaxTimeout, Origins: c.CORSOrigins,
-		Calls: walletLimit(a, c.CallsPerSecond), Sends: walletLimit(a, c.TransactionsPerSecond),
+		Calls: tenSeconds(c.CallsPerSecond), Sends: tenSeconds(c.TransactionsPerSecond),
 		Log: a.log.With("part", "wallet"), Metrics: wallet.NewMetrics(a.metrics),
 	}
 	w, err := wallet.New(conf)
@@ -61,12 +58,9 @@ func newWalletFace(a *App) (*walletFace, error) {
 	return &walletFace{w, node}, nil
 }
 
-// walletLimit allows an address ten seconds' worth at once; nil is no limit.
-func walletLimit(a *App, perSecond float64) wallet.Limiter {
-	if perSecond == 0 {
-		return nil
-	}
-	return wallet.NewBuckets(a.clock, perSecond, max(10*perSecond, 1))
+// tenSeconds allows ten seconds' worth at once.
+func tenSeconds(perSecond float64) quota.Rate {
+	return quota.Rate{PerSecond: perSecond, Burst: max(10*perSecond, 1)}
 }
 
 // walletServer serves the wallet face; nil without [wallet].

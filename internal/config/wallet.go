@@ -44,8 +44,11 @@ type Wallet struct {
 	FeeHints bool `toml:"fee_hints"`
 	// FeeHold is how long the fees told are good for. Default 12000 ms.
 	FeeHold time.Duration `toml:"fee_hold_ms"`
-	// MinTip is the tip per gas that wallets are told at least. Default 1 gwei. No
-	// less than min_tip_gwei of the module that promises.
+	// FeeGas is the gas limit whose price they are told; a transaction that reserves
+	// much more than it surely uses pays more. Default 200000.
+	FeeGas uint64 `toml:"fee_gas"`
+	// MinTip is the tip per gas that wallets are told at least. Default 0: what the
+	// module's price is.
 	MinTip uint256.Int `toml:"min_tip_gwei"`
 	// SyncTimeout is how long eth_sendRawTransactionSync waits for a receipt if the
 	// caller does not say. Default 20000 ms.
@@ -66,7 +69,7 @@ type Wallet struct {
 func (w *Wallet) setDefaults() {
 	*w = Wallet{
 		Host: loopback, Port: 18570, CommitmentType: typeProvable, WithoutPromise: WalletRefuse, MaxSlotsAhead: 8,
-		FeeHints: true, FeeHold: 12 * time.Second, MinTip: *uint256.NewInt(1e9),
+		FeeHints: true, FeeHold: 12 * time.Second, FeeGas: 200_000,
 		SyncTimeout: 20 * time.Second, SyncMaxTimeout: time.Minute, CallsPerSecond: 50, TransactionsPerSecond: 2, CORSOrigins: []string{},
 	}
 }
@@ -82,6 +85,7 @@ func (k *checker) wallet() {
 	k.require(oneOf(w.WithoutPromise, WalletRefuse, WalletPassthrough), "wallet.without_promise", "is not %s", list(WalletRefuse, WalletPassthrough))
 	k.require(w.MaxSlotsAhead >= 1 && w.MaxSlotsAhead <= 64, "wallet.max_slots_ahead", "is not within 1 to 64")
 	k.require(w.FeeHold > 0 && w.FeeHold <= 10*time.Minute, "wallet.fee_hold_ms", "is not within 1 to 600000")
+	k.require(w.FeeGas >= 21_000 && w.FeeGas <= 1<<24, "wallet.fee_gas", "is not within 21000 to %d", 1<<24)
 	k.require(w.SyncMaxTimeout >= time.Second && w.SyncMaxTimeout <= 10*time.Minute, "wallet.sync_max_timeout_ms", "is not within 1000 to 600000")
 	k.require(w.SyncTimeout > 0 && w.SyncTimeout <= w.SyncMaxTimeout, "wallet.sync_timeout_ms", "is not within 1 to sync_max_timeout_ms")
 	k.require(w.CallsPerSecond >= 0 && w.CallsPerSecond <= 1e6, "wallet.calls_per_second", "is not within 0 to 1000000")
