@@ -328,14 +328,14 @@ func (b *book) set(k ledger.Kind) {
 	b.crash = k
 }
 
-func (b *book) Seal(ctx context.Context, r ledger.Receipt, signature []byte) error {
+func (b *book) Seal(ctx context.Context, r ledger.Receipt, ink ledger.Ink) (ledger.Ink, error) {
 	b.mu.Lock()
 	crash := b.crash == r.Entry.Kind
 	b.mu.Unlock()
 	if crash {
-		return errDisk
+		return ledger.Ink{}, errDisk
 	}
-	return b.Ledger.Seal(ctx, r, signature)
+	return b.Ledger.Seal(ctx, r, ink)
 }
 
 type keys []*bls.SecretKey

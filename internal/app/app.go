@@ -10,7 +10,6 @@ import (
 	"net"
 	"strconv"
 	"sync/atomic"
-	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
@@ -193,15 +192,8 @@ func (a *App) makeServers() (err error) {
 	if err != nil {
 		return fmt.Errorf("make the Builder API: %w", err)
 	}
-	if g := a.config.Gateway; g != nil && a.promises != nil {
-		a.servers.gateway, err = httpd.New(httpd.Config{
-			Name: "gateway", Addr: address(g.Host.String(), g.Port), Routes: a.promises.gateway.Routes(),
-			Log: a.log.With("part", "gateway"), Clock: a.clock, Metrics: measures, MaxConns: 4096, MaxConnsPerIP: 256,
-			ReadTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, AccessLevel: slog.LevelDebug,
-		})
-		if err != nil {
-			return fmt.Errorf("make the gateway: %w", err)
-		}
+	if a.servers.gateway, err = a.gatewayServer(measures); err != nil {
+		return fmt.Errorf("make the gateway: %w", err)
 	}
 	if a.servers.wallet, err = a.walletServer(measures); err != nil {
 		return err

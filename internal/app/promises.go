@@ -133,6 +133,10 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		p.log("Modules but no [gateway]: nobody can ask for a promise")
 		g = config.DefaultGateway()
 	}
+	access, err := gatewayAccess(&g.Access)
+	if err != nil {
+		return err
+	}
 	targets := a.relays.allTargets()
 	most := g.MaxUnproven
 	if most == 0 {
@@ -150,8 +154,8 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
 		Exclusive: a.exclusive(g), Parties: parties,
 		Delegate: delegate, SigningID: gatewaySigningID,
-		Events: p.events,
-		Log:    a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
+		Events: p.events, MaxRequests: g.Access.MaxRequests, MaxSubscribers: g.Access.MaxSubscribers, Access: access,
+		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})
 	return err
 }

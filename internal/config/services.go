@@ -173,6 +173,8 @@ type Gateway struct {
 	MaxBytes uint64 `toml:"max_bytes"`
 	// MaxBlobs per slot. Default 0: no blob transactions.
 	MaxBlobs uint64 `toml:"max_blobs"`
+	// Access says who may ask, and how much.
+	Access Access `toml:"access"`
 }
 
 // DefaultGateway returns the defaults of the table.
@@ -184,6 +186,7 @@ func DefaultGateway() *Gateway {
 
 func (g *Gateway) setDefaults() {
 	*g = Gateway{Host: loopback, Port: 18560, Lead: 4 * time.Second, FabricLead: 14 * time.Second, PostsEnd: 500 * time.Millisecond, MinAcks: 1, MaxUnproven: 2, MaxGasPercent: 25, MaxCommitments: 128, MaxBytes: 1 << 20}
+	g.Access.setDefaults()
 }
 
 // Audit judges our blocks against our promises.

@@ -98,6 +98,7 @@ func (k *checker) services() {
 	k.require(g.MaxBytes >= 1 && g.MaxBytes <= 8<<20, "gateway.max_bytes", "is not within 1 to %d", 8<<20)
 	k.promising(g)
 	k.require(g.MaxBlobs <= 4096, "gateway.max_blobs", "is above 4096")
+	k.access(&g.Access)
 }
 
 // constraintsRelay says whether any relay takes constraints.
