@@ -51,6 +51,7 @@ func journeys() []journeyOf {
 		{"wallet/refused", journeyWalletPolicy(false)},
 		{"wallet/passed on", journeyWalletPolicy(true)},
 		{"promise/nodes down", journeyNodesDown},
+		{"promise/price", journeyPrice},
 		{"promise/files", journeyFiles},
 		journeyCrash("after the promise", func(*journey, journeyPromise) error { return nil }),
 		journeyCrash("after the cut-off", func(j *journey, p journeyPromise) error {
