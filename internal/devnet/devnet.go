@@ -58,6 +58,7 @@ type Sidecar struct {
 	ConfigPath string
 	BuilderURL string
 	GatewayURL string
+	WalletURL  string         // with a [wallet] table
 	AdminURL   string         // of metrics
 	Signers    answer.Signers // the proxy keys that promise
 
@@ -116,6 +117,9 @@ func (s *Sidecar) awaitStart() error {
 			s.BuilderURL = "http://" + s.App.BuilderAddr().String()
 			if addr := s.App.GatewayAddr(); addr != nil {
 				s.GatewayURL = "http://" + addr.String()
+			}
+			if addr := s.App.WalletAddr(); addr != nil {
+				s.WalletURL = "http://" + addr.String()
 			}
 			if addr := s.App.AdminAddr(); addr != nil {
 				s.AdminURL = "http://" + addr.String()
