@@ -52,7 +52,11 @@ func journeys() []journeyOf {
 		{"promise/unproven bids", journeyUnproven},
 		{"promise/two validators", journeyTwo},
 		{"promise/trusted builder", journeyBuilder},
+		{"wallet/promised", journeyWallet},
+		{"wallet/refused", journeyWalletPolicy(false)},
+		{"wallet/passed on", journeyWalletPolicy(true)},
 		{"promise/nodes down", journeyNodesDown},
+		{"promise/price", journeyPrice},
 		{"promise/files", journeyFiles},
 		journeyCrash("after the promise", func(*journey, journeyPromise) error { return nil }),
 		journeyCrash("after the cut-off", func(j *journey, p journeyPromise) error {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
+	"sidecar/commitments/answer"
 	"sidecar/internal/app"
 	"sidecar/internal/config"
 	"sidecar/internal/ledger"
@@ -58,8 +59,9 @@ type Sidecar struct {
 	ConfigPath string
 	BuilderURL string
 	GatewayURL string
-	AdminURL   string           // of metrics
-	Delegate   phase0.BLSPubKey // the proxy key that promises
+	WalletURL  string         // with a [wallet] table
+	AdminURL   string         // of metrics
+	Signers    answer.Signers // the proxy keys that promise
 
 	cancel context.CancelFunc
 	done   chan error
@@ -89,7 +91,9 @@ func Run(ctx context.Context, n *simnet.Net, path string, log *slog.Logger) (*Si
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &Sidecar{App: a, Config: c, ConfigPath: path, cancel: cancel, done: make(chan error, 1), Delegate: a.Delegate()}
+	who := a.Promisers()
+	signers := answer.Signers{Committer: who.Committer, Delegate: who.Delegate}
+	s := &Sidecar{App: a, Config: c, ConfigPath: path, cancel: cancel, done: make(chan error, 1), Signers: signers}
 	go func() { s.done <- a.Run(ctx) }()
 	if err := s.awaitStart(); err != nil {
 		return nil, errors.Join(err, s.Stop())
@@ -114,6 +118,9 @@ func (s *Sidecar) awaitStart() error {
 			s.BuilderURL = "http://" + s.App.BuilderAddr().String()
 			if addr := s.App.GatewayAddr(); addr != nil {
 				s.GatewayURL = "http://" + addr.String()
+			}
+			if addr := s.App.WalletAddr(); addr != nil {
+				s.WalletURL = "http://" + addr.String()
 			}
 			if addr := s.App.AdminAddr(); addr != nil {
 				s.AdminURL = "http://" + addr.String()
