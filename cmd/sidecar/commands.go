@@ -32,6 +32,7 @@ const usage = `sidecar proposes through relays, promises what its blocks will ho
   sidecar evidence verify FILE      what an evidence file proves, offline; see sidecar evidence verify -h
   sidecar tls     --dir DIR         make certificates for the Signer API and its callers; see sidecar tls -h
   sidecar module  test | new        hold a module to the suite; write a new one; see sidecar module -h
+  sidecar prove FILE --rpc URL --key FILE   have a broken promise slashed; see sidecar prove -h
   sidecar version                   print the version
 
 FILE is sidecar.toml unless CB_CONFIG or the flag says otherwise. Secrets are never flags.
@@ -56,6 +57,9 @@ func command(ctx context.Context, args []string) error {
 	}
 	if args[0] == "ledger" {
 		return ledgerCommand(ctx, args[1:])
+	}
+	if args[0] == "prove" {
+		return prove(ctx, args[1:])
 	}
 	flags, file := newFlags(args[0])
 	var made app.InitOptions
