@@ -41,12 +41,12 @@ func evidenceCommand(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("evidence verify", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	rpc, trusted, asJSON := flags.String("rpc", "", ""), flags.String("trusted-hash", "", ""), flags.Bool("json", false, "")
-	names, err := parseAround(flags, args[1:])
+	names, err := parseMixed(flags, args[1:], evidenceUsage)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return show(evidenceUsage)
 	case err != nil:
-		return errUsage.Wrap(err)
+		return err
 	case len(names) != 1:
 		return errUsage.With("%d files, want one\n%s", len(names), evidenceUsage)
 	case *rpc != "" && *trusted != "":
@@ -67,7 +67,7 @@ func evidenceCommand(ctx context.Context, args []string) error {
 		}
 		o.Dial = slashing.Dial(*rpc)
 	}
-	text, err := readEvidence(names[0])
+	text, err := evidenceText(names[0])
 	if err != nil {
 		return errUsage.Wrap(err) // and not 1, which acquits
 	}
@@ -83,22 +83,9 @@ func evidenceCommand(ctx context.Context, args []string) error {
 	return err
 }
 
-// parseAround parses flags before and after the arguments, and returns those.
-func parseAround(flags *flag.FlagSet, args []string) (names []string, err error) {
-	for {
-		if err := flags.Parse(args); err != nil {
-			return nil, err
-		}
-		if flags.NArg() == 0 {
-			return names, nil
-		}
-		names, args = append(names, flags.Arg(0)), flags.Args()[1:]
-	}
-}
-
-// readEvidence reads a file, or standard input, a byte further than a file may
+// evidenceText reads a file, or standard input, a byte further than a file may
 // be long: the parser says so.
-func readEvidence(name string) ([]byte, error) {
+func evidenceText(name string) ([]byte, error) {
 	if name == "-" {
 		return io.ReadAll(io.LimitReader(os.Stdin, evidence.MaxFile+1))
 	}
