@@ -49,6 +49,8 @@ func journeys() []journeyOf {
 		{"promise/no path", journeyNoPath},
 		{"promise/nodes down", journeyNodesDown},
 		{"promise/price", journeyPrice},
+		{"promise/reasons", journeyReasons},
+		{"promise/limits", journeyLimits},
 		{"promise/files", journeyFiles},
 		journeyCrash("after the promise", func(*journey, journeyPromise) error { return nil }),
 		journeyCrash("after the cut-off", func(j *journey, p journeyPromise) error {
