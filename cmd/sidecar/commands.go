@@ -31,6 +31,7 @@ const usage = `sidecar proposes through relays, promises what its blocks will ho
   sidecar report  price             what the prices of FILE would have made of past slots; see sidecar report price -h
   sidecar tls     --dir DIR         make certificates for the Signer API and its callers; see sidecar tls -h
   sidecar module  test | new        hold a module to the suite; write a new one; see sidecar module -h
+  sidecar prove FILE --rpc URL --key FILE   have a broken promise slashed; see sidecar prove -h
   sidecar version                   print the version
 
 FILE is sidecar.toml unless CB_CONFIG or the flag says otherwise. Secrets are never flags.
@@ -52,6 +53,9 @@ func command(ctx context.Context, args []string) error {
 	}
 	if args[0] == "ledger" {
 		return ledgerCommand(ctx, args[1:])
+	}
+	if args[0] == "prove" {
+		return prove(ctx, args[1:])
 	}
 	flags, file := newFlags(args[0])
 	var made app.InitOptions
