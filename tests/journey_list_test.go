@@ -51,6 +51,7 @@ func journeys() []journeyOf {
 		{"wallet/refused", journeyWalletPolicy(false)},
 		{"wallet/passed on", journeyWalletPolicy(true)},
 		{"promise/nodes down", journeyNodesDown},
+		{"promise/statuses", journeyStatuses},
 		{"promise/price", journeyPrice},
 		{"promise/reasons", journeyReasons},
 		{"promise/limits", journeyLimits},
