@@ -49,7 +49,11 @@ func journeys() []journeyOf {
 		{"promise/mux", journeyMuxPromise},
 		{"promise/refused", journeyRefused},
 		{"promise/no path", journeyNoPath},
+		{"wallet/promised", journeyWallet},
+		{"wallet/refused", journeyWalletPolicy(false)},
+		{"wallet/passed on", journeyWalletPolicy(true)},
 		{"promise/nodes down", journeyNodesDown},
+		{"promise/price", journeyPrice},
 		{"promise/files", journeyFiles},
 		journeyCrash("after the promise", func(*journey, journeyPromise) error { return nil }),
 		journeyCrash("after the cut-off", func(j *journey, p journeyPromise) error {

@@ -175,6 +175,8 @@ func found(v commitments.Verdict) commitments.State {
 		return commitments.StateIncluded
 	case v.Outcome == commitments.Excused && v.Reason == "slot_missed":
 		return commitments.StateSlotMissed
+	case v.Outcome == commitments.Excused && v.Reason == "slot_orphaned":
+		return commitments.StateOrphaned
 	}
 	return commitments.StateAbsent
 }

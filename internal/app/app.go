@@ -62,16 +62,17 @@ type App struct {
 	beacon   *beacon.Client    // may be nil
 	builder  *builderapi.Service
 	servers  servers
-	signing  *signing  // nil: this sidecar only proposes
-	promises *promises // nil: and makes no promises
+	signing  *signing    // nil: this sidecar only proposes
+	promises *promises   // nil: and makes no promises
+	wallet   *walletFace // nil: and none for wallets
 
 	listening, stopping atomic.Bool
 }
 
 // servers are the listeners; all but builder may be nil.
 type servers struct {
-	builder, gateway, signer *httpd.Server
-	admin                    *telemetry.Admin
+	builder, gateway, wallet, signer *httpd.Server
+	admin                            *telemetry.Admin
 }
 
 // New builds everything a configuration asks for and dials nothing. What it
@@ -96,6 +97,12 @@ func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
 	}
 	if c.Promises() {
 		if a.promises, err = newPromises(a); err != nil {
+			a.Close()
+			return nil, err
+		}
+	}
+	if c.Wallet != nil && a.promises != nil {
+		if a.wallet, err = newWalletFace(a); err != nil {
 			a.Close()
 			return nil, err
 		}
@@ -128,6 +135,9 @@ func bare(c *config.Config, version string, log *slog.Logger) *App {
 
 // Close releases what New opened, for an App that never ran.
 func (a *App) Close() {
+	if a.wallet != nil {
+		a.wallet.node.Close()
+	}
 	if a.promises != nil {
 		a.promises.close()
 	}
@@ -185,12 +195,15 @@ func (a *App) makeServers() (err error) {
 	if a.servers.gateway, err = a.gatewayServer(measures); err != nil {
 		return fmt.Errorf("make the gateway: %w", err)
 	}
+	if a.servers.wallet, err = a.walletServer(measures); err != nil {
+		return err
+	}
 	if a.servers.signer, err = a.signerServer(measures); err != nil {
 		return err
 	}
 	if m := a.config.Metrics; m != nil && m.Enabled {
 		a.servers.admin, err = telemetry.NewAdmin(telemetry.AdminConfig{
-			Addr: address(m.Host.String(), m.StartPort), Registry: a.metrics, Ready: a.ready, Remarks: a.remarks, Log: a.log.With("part", "admin"),
+			Addr: address(m.Host.String(), m.StartPort), Registry: a.metrics, Ready: a.ready, Remarks: a.remarks, Promises: a.pastPromises, Log: a.log.With("part", "admin"),
 			Public: !m.Host.IsLoopback(), // the file says so, and was warned about
 		})
 	}

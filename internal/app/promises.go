@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -92,6 +93,7 @@ func newPromises(a *App) (p *promises, err error) {
 	}
 	p.auditor, err = slashing.New(slashing.Config{
 		Clock: a.clock, Spec: a.spec, Book: p.ledger, Signer: p.signer, Module: p.modules, Beacon: a.beacon, Execution: p.execution,
+		Store: slashing.NewStore(filepath.Join(a.config.Data.Path, "audit")),
 		After: a.config.Audit.AfterSlots, Log: a.log.With("part", "audit"), Metrics: slashing.NewMetrics(a.metrics),
 	})
 	return p, err

@@ -191,9 +191,10 @@ func (g *Gateway) setDefaults() {
 
 // Audit judges our blocks against our promises.
 type Audit struct {
-	// AfterSlots is how old a slot is when it is judged. Default 64, two epochs:
-	// younger blocks may still be reorganised away.
+	// AfterSlots is how old a slot is when it is first judged. Default 1: verdicts
+	// are provisional until the slot is finalized, and are reached anew after a
+	// reorganisation. What shows them has to be captured within about 128 blocks.
 	AfterSlots uint64 `toml:"after_slots"`
 }
 
-func (a *Audit) setDefaults() { a.AfterSlots = 64 }
+func (a *Audit) setDefaults() { a.AfterSlots = 1 }

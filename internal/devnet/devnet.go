@@ -57,6 +57,7 @@ type Sidecar struct {
 	ConfigPath string
 	BuilderURL string
 	GatewayURL string
+	WalletURL  string           // with a [wallet] table
 	AdminURL   string           // of metrics
 	Delegate   phase0.BLSPubKey // the proxy key that promises
 
@@ -113,6 +114,9 @@ func (s *Sidecar) awaitStart() error {
 			s.BuilderURL = "http://" + s.App.BuilderAddr().String()
 			if addr := s.App.GatewayAddr(); addr != nil {
 				s.GatewayURL = "http://" + addr.String()
+			}
+			if addr := s.App.WalletAddr(); addr != nil {
+				s.WalletURL = "http://" + addr.String()
 			}
 			if addr := s.App.AdminAddr(); addr != nil {
 				s.AdminURL = "http://" + addr.String()

@@ -119,7 +119,7 @@ func receiptOf(seq uint64, entry, seal []byte) (r Receipt, err error) {
 // named gives an unnamed error of a walk its fault.
 func named(err error) error {
 	var a asideError
-	if err == nil || errors.Is(err, ErrNewer) || errors.Is(err, ErrBroken) || errors.As(err, &a) {
+	if err == nil || errors.Is(err, ErrNewer) || errors.Is(err, ErrBroken) || errors.Is(err, ErrRolledBack) || errors.As(err, &a) {
 		return err
 	}
 	return ErrBroken.Wrap(err)

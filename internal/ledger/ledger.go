@@ -33,7 +33,7 @@ var (
 	ErrLossy      = fault.Define("ledger_not_durable", fault.Unavailable, "The database server may lose what it committed: fsync, full_page_writes or synchronous_commit is off.")
 	ErrChain      = fault.Define("ledger_other_chain", fault.Conflict, "The ledger belongs to another network.")
 	ErrHolding    = fault.Define("ledger_holding", fault.Unavailable, "The ledger holds: another copy of it may have promised for this slot, so nothing new is promised for it.")
-	ErrRolledBack = fault.Define("ledger_rolled_back", fault.Conflict, "The ledger is older than its witness: somebody put a backup back. Restore the newest one, or import what it lacks.")
+	ErrRolledBack = fault.Define("ledger_rolled_back", fault.Conflict, "The ledger is older than its witness or its journal, or without it: somebody put a backup back. Restore the newest one, journal included, or import what it lacks.")
 	ErrOtherHost  = fault.Define("ledger_other_host", fault.Conflict, "The ledger belongs to another machine; sidecar ledger adopt binds it to this one, if the other never runs again.")
 	ErrKeysLocked = fault.Define("proxy_keys_locked", fault.Conflict, "Another sidecar uses these proxy keys.")
 	ErrEntry      = fault.Define("ledger_entry_invalid", fault.Internal, "A part of the sidecar tried to write an entry that makes no sense.")

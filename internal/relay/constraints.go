@@ -180,12 +180,56 @@ type bidWithProofs struct {
 	Data    struct {
 		Message   json.RawMessage `json:"message"`
 		Signature json.RawMessage `json:"signature"`
-		Proofs    *struct {
-			Types      []number `json:"constraintTypes"`
-			TypesSnake []number `json:"constraint_types"`
-			Payloads   []octets `json:"payloads"`
-		} `json:"proofs"`
+		Proofs    json.RawMessage `json:"proofs"`
 	} `json:"data"`
+}
+
+// proofList is what proofs may be: a list of the Constraints API, in either
+// spelling, or Bolt's one multiproof, which names its transactions.
+type proofList struct {
+	Types      []number        `json:"constraintTypes"`
+	TypesSnake []number        `json:"constraint_types"`
+	Payloads   []octets        `json:"payloads"`
+	Hashes     json.RawMessage `json:"transaction_hashes"`
+}
+
+// readProofList fills o's proofs. Bolt's object is handed on as it is, once for each
+// transaction that it names: the module that knows what was promised reads it.
+func (o *Offer) readProofList(text json.RawMessage) error {
+	var p *proofList
+	if len(text) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(text, &p); err != nil || p == nil {
+		return nullOr(err)
+	}
+	if p.Hashes != nil {
+		bolt, err := commitments.DecodeBoltProofs(text)
+		if err != nil {
+			return ErrDecode.Wrap(err)
+		}
+		one := commitments.Constraint{Type: commitments.TypeInclusion, Payload: text}
+		o.Proofs = slices.Repeat([]commitments.Constraint{one}, len(bolt.Hashes))
+		return nil
+	}
+	types := p.Types
+	if types == nil {
+		types = p.TypesSnake
+	}
+	if len(types) != len(p.Payloads) || len(types) > maxProofs {
+		return ErrDecode.With("%d proof types, %d payloads", len(types), len(p.Payloads))
+	}
+	for i := range types {
+		o.Proofs = append(o.Proofs, commitments.Constraint{Type: uint64(types[i]), Payload: p.Payloads[i]})
+	}
+	return nil
+}
+
+func nullOr(err error) error {
+	if err == nil {
+		return nil
+	}
+	return ErrDecode.Wrap(err)
 }
 
 // readProofs fills o from a JSON body of header_with_proofs. The bid is decoded
@@ -198,17 +242,8 @@ func (o *Offer) readProofs(r *HeaderRequest, enc wire.Encoding, body []byte) err
 	if err := json.Unmarshal(body, &m); err != nil {
 		return ErrDecode.Wrap(err)
 	}
-	if p := m.Data.Proofs; p != nil {
-		types := p.Types
-		if types == nil {
-			types = p.TypesSnake
-		}
-		if len(types) != len(p.Payloads) || len(types) > maxProofs {
-			return ErrDecode.With("%d proof types, %d payloads", len(types), len(p.Payloads))
-		}
-		for i := range types {
-			o.Proofs = append(o.Proofs, commitments.Constraint{Type: uint64(types[i]), Payload: p.Payloads[i]})
-		}
+	if err := o.readProofList(m.Data.Proofs); err != nil {
+		return err
 	}
 	plain, err := json.Marshal(map[string]any{
 		"version": m.Version,

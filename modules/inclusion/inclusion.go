@@ -96,6 +96,7 @@ type Module struct {
 	price  pricing
 	maxGas uint64
 	txs    cache
+	leaves leaves
 }
 
 var (
@@ -198,6 +199,7 @@ func (m *Module) Commit(ctx context.Context, view commitments.View, req commitme
 	if err != nil {
 		return commitments.Draft{}, err
 	}
+	m.leaves.learn(req.Hash(), slot, raw)
 	return commitments.Draft{
 		Commitment: commitments.Commitment{
 			Type: req.Type, Payload: req.Payload, RequestHash: req.Hash(), Slasher: req.Slasher,

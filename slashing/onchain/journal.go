@@ -132,6 +132,17 @@ func (j *Journal) open(chainID uint64, from common.Address) map[uint64][]Record 
 	return open
 }
 
+// written returns every transaction that one key signed for an action on a
+// chain, whatever became of it.
+func (j *Journal) written(chainID uint64, from common.Address, action string) (all []Record) {
+	for _, r := range j.records {
+		if r.State == Written && r.Action == action && r.ChainID == chainID && r.From == from {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
 // Records returns every line, oldest first.
 func (j *Journal) Records() []Record { return j.records }
 

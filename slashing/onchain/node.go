@@ -219,11 +219,18 @@ type Receipt struct {
 	Block   uint64         `json:"block"`
 	BlockAt common.Hash    `json:"block_hash"`
 	Gas     uint64         `json:"gas_used"`
-	Price   *big.Int       `json:"gas_price"` // wei
+	Price   Amount         `json:"gas_price"` // wei
 	OK      bool           `json:"ok"`        // it did not revert
 	Logs    []Log          `json:"-"`
 	From    common.Address `json:"-"`
 }
+
+// Amount is a number of 1e-18 of something. In JSON it is a decimal string:
+// most readers of numbers lose digits of it.
+type Amount struct{ *big.Int }
+
+// MarshalJSON writes the decimal string.
+func (a Amount) MarshalJSON() ([]byte, error) { return json.Marshal(a.String()) }
 
 // Log is an event.
 type Log struct {
@@ -251,7 +258,7 @@ func (n *Node) receipt(ctx context.Context, hash common.Hash) (*Receipt, error) 
 		return nil, ErrNode.With("the receipt of another transaction, or half of one")
 	}
 	return &Receipt{
-		Hash: hash, Block: uint64(*r.BlockNumber), BlockAt: r.BlockHash, Gas: uint64(r.GasUsed), Price: r.EffectiveGasPrice.ToInt(),
+		Hash: hash, Block: uint64(*r.BlockNumber), BlockAt: r.BlockHash, Gas: uint64(r.GasUsed), Price: Amount{r.EffectiveGasPrice.ToInt()},
 		OK: *r.Status == 1, Logs: r.Logs, From: r.From,
 	}, nil
 }

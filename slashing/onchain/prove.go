@@ -32,7 +32,7 @@ type Finding struct {
 	Case      *Case          `json:"case,omitempty"`
 	Deadline  Deadline       `json:"deadline"`
 	Gas       uint64         `json:"gas,omitempty"`      // of the submission, estimated
-	CostWei   *big.Int       `json:"cost_wei,omitempty"` // at today's fees, at most
+	CostWei   *Amount        `json:"cost_wei,omitempty"` // at today's fees, at most
 
 	manager  Manager
 	promised evidence.Promised
@@ -89,7 +89,7 @@ func (p *Prover) Examine(ctx context.Context, f evidence.File, from common.Addre
 	if x.Gas, err = p.Node.Gas(ctx, from, f.Slasher, x.input); err != nil {
 		return x, err
 	}
-	x.CostWei = Cost(x.Gas, new(big.Int).Lsh(head.BaseFee, 1))
+	x.CostWei = &Amount{Cost(x.Gas, new(big.Int).Lsh(head.BaseFee, 1))}
 	return x, nil
 }
 
@@ -126,8 +126,8 @@ type Result struct {
 	Finding
 	Submit  *Receipt       `json:"submit,omitempty"`  // nil: somebody else's, or an earlier run's
 	Execute *Receipt       `json:"execute,omitempty"` // likewise
-	SlashID *big.Int       `json:"slash_id,omitempty"`
-	Wads    []*big.Int     `json:"wads,omitempty"` // shares of the allocation slashed, of 1e18, by strategy
+	SlashID *Amount        `json:"slash_id,omitempty"`
+	Wads    []Amount       `json:"wads,omitempty"` // shares of the allocation slashed, of 1e18, by strategy
 	Taken   []Taken        `json:"taken,omitempty"`
 	To      common.Address `json:"goes_to,omitzero"` // where the stake goes: the burn address
 	Burn    *Receipt       `json:"burn,omitempty"`
@@ -136,7 +136,7 @@ type Result struct {
 // Taken is stake that was slashed.
 type Taken struct {
 	Strategy common.Address `json:"strategy"`
-	Shares   *big.Int       `json:"shares"`
+	Shares   Amount         `json:"shares"`
 }
 
 // Submit examines a file, and has its fault written down by the contract. It
@@ -295,10 +295,12 @@ func (p *Prover) outcome(ctx context.Context, r *Result) error {
 	for _, l := range r.Execute.Logs {
 		switch {
 		case l.Address == r.Manager && len(l.Topics) > 1 && l.Topics[0] == executed.ID && l.Topics[1] == r.ID:
-			r.SlashID = new(big.Int).SetBytes(l.Data)
+			r.SlashID = &Amount{new(big.Int).SetBytes(l.Data)}
 		case l.Address == core.At && len(l.Topics) == 1 && l.Topics[0] == slashed.ID:
 			if values, err := slashed.Inputs.Unpack(l.Data); err == nil {
-				r.Wads, _ = values[3].([]*big.Int)
+				for _, wad := range values[3].([]*big.Int) {
+					r.Wads = append(r.Wads, Amount{wad})
+				}
 			}
 		}
 	}
@@ -314,14 +316,14 @@ func (p *Prover) taken(ctx context.Context, core Contract, set eigenlayer.Operat
 	if err != nil {
 		return err
 	}
-	values, err := strategies.Read(ctx, AtBlock(r.Execute.Block), "getBurnOrRedistributableShares", set, r.SlashID)
+	values, err := strategies.Read(ctx, AtBlock(r.Execute.Block), "getBurnOrRedistributableShares", set, r.SlashID.Int)
 	if err != nil {
 		return err
 	}
 	names, _ := values[0].([]common.Address)
 	shares, _ := values[1].([]*big.Int)
 	for i := range min(len(names), len(shares)) {
-		r.Taken = append(r.Taken, Taken{names[i], shares[i]})
+		r.Taken = append(r.Taken, Taken{names[i], Amount{shares[i]}})
 	}
 	return nil
 }
@@ -354,14 +356,14 @@ func (p *Prover) Burn(ctx context.Context, r *Result) (err error) {
 		return err
 	}
 	set := eigenlayer.OperatorSet{Avs: r.Manager}
-	input, err := core.ABI.Pack("clearBurnOrRedistributableShares", set, r.SlashID)
+	input, err := core.ABI.Pack("clearBurnOrRedistributableShares", set, r.SlashID.Int)
 	if err != nil {
 		return err
 	}
 	receipt, err := p.Sender.Do(ctx, Action{
 		Name: fmt.Sprintf("burn:%s:%s", r.Manager, r.SlashID), To: core.At, Input: input,
 		Done: func(ctx context.Context, at string) (bool, error) {
-			values, err := core.Read(ctx, at, "getBurnOrRedistributableShares", set, r.SlashID)
+			values, err := core.Read(ctx, at, "getBurnOrRedistributableShares", set, r.SlashID.Int)
 			if err != nil {
 				return false, err
 			}

@@ -200,22 +200,21 @@ func (w *work) step(ctx context.Context) (done bool, _ *Receipt, err error) {
 }
 
 // settle closes the action's transactions in the journal, and finds the one
-// that is on the chain.
-func (w *work) settle(ctx context.Context) (*Receipt, error) {
-	var ours *Receipt
+// that is on the chain, of this run or an earlier one.
+func (w *work) settle(ctx context.Context) (ours *Receipt, err error) {
+	for _, r := range w.Journal.written(w.ChainID, w.from, w.Name) {
+		receipt, err := w.Node.receipt(ctx, r.Hash)
+		if err != nil {
+			return nil, err
+		}
+		if receipt != nil && (receipt.OK || ours == nil) {
+			ours = receipt
+		}
+	}
 	for _, records := range w.ordered() {
 		last := records[len(records)-1]
 		if last.Action != w.Name {
 			continue
-		}
-		for _, r := range records {
-			receipt, err := w.Node.receipt(ctx, r.Hash)
-			if err != nil {
-				return nil, err
-			}
-			if receipt != nil && (receipt.OK || ours == nil) {
-				ours = receipt
-			}
 		}
 		if err := w.Journal.append(Record{
 			State: Settled, Action: w.Name, ChainID: w.ChainID, From: w.from, Nonce: last.Nonce, Hash: last.Hash,
