@@ -173,6 +173,7 @@ func (a *App) builderConfig() builderapi.Config {
 	}
 	if a.promises != nil {
 		c.Pages, c.Modules = a.promises.ledger, a.promises.modules
+		c.Heard = a.promises.heard
 		c.Served, c.PageSettles = a.promises.served, a.promises.gateway.Settles()
 		c.Barred, c.Proven = a.promises.gateway.Barred, a.promises.gateway.Judged
 		c.Delivered, c.Unserved = a.promises.delivered, a.promises.unserved
@@ -244,12 +245,13 @@ func (a *App) AdminAddr() net.Addr {
 // Listening says whether every listener is bound.
 func (a *App) Listening() bool { return a.listening.Load() }
 
-// Delegate is the proxy key that promises; zero if none does.
-func (a *App) Delegate() (key phase0.BLSPubKey) {
+// Promisers are the proxies that promise, unless the file names others for some
+// validators; zero if none do.
+func (a *App) Promisers() (who gateway.Party) {
 	if a.promises != nil {
-		key = a.promises.gateway.Delegate
+		who = gateway.Party{Delegate: a.promises.gateway.Delegate, Committer: a.promises.gateway.Committer}
 	}
-	return key
+	return who
 }
 
 // Ledger is the book of what was signed, to be read; nil if nothing is.

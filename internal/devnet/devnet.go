@@ -20,6 +20,7 @@ import (
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
+	"sidecar/commitments/answer"
 	"sidecar/internal/app"
 	"sidecar/internal/config"
 	"sidecar/internal/ledger"
@@ -57,9 +58,9 @@ type Sidecar struct {
 	ConfigPath string
 	BuilderURL string
 	GatewayURL string
-	WalletURL  string           // with a [wallet] table
-	AdminURL   string           // of metrics
-	Delegate   phase0.BLSPubKey // the proxy key that promises
+	WalletURL  string         // with a [wallet] table
+	AdminURL   string         // of metrics
+	Signers    answer.Signers // the proxy keys that promise
 
 	cancel context.CancelFunc
 	done   chan error
@@ -89,7 +90,9 @@ func Run(ctx context.Context, n *simnet.Net, path string, log *slog.Logger) (*Si
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &Sidecar{App: a, Config: c, ConfigPath: path, cancel: cancel, done: make(chan error, 1), Delegate: a.Delegate()}
+	who := a.Promisers()
+	signers := answer.Signers{Committer: who.Committer, Delegate: who.Delegate}
+	s := &Sidecar{App: a, Config: c, ConfigPath: path, cancel: cancel, done: make(chan error, 1), Signers: signers}
 	go func() { s.done <- a.Run(ctx) }()
 	if err := s.awaitStart(); err != nil {
 		return nil, errors.Join(err, s.Stop())
