@@ -51,11 +51,16 @@ type Promise struct {
 type Cost struct{ Gas, Blobs, Bytes uint64 }
 
 // View is what a module sees when it drafts: the page, our other open pages
-// (ascending by slot), and the ledger position both were read at.
+// (ascending by slot), and the ledger position both were read at. The gateway
+// adds what the page's promises cost together, those of other modules included,
+// what they may cost, and the price it has quoted for the request, if any.
 type View struct {
 	Page
-	Open []Page
-	Seq  uint64
+	Open   []Page
+	Seq    uint64
+	Used   Cost
+	Limit  Cost   // zero: not known
+	Quoted *Price // holds in place of the module's own
 }
 
 // Draft is a commitment not yet signed, the constraints that keep it, what it
@@ -69,6 +74,11 @@ type Draft struct {
 	Cost        Cost
 	Touches     []string
 	Claims      []string
+
+	// UsedBelow, unless 0, is how long the draft's price holds: while the page's
+	// promises use less gas than this. After that the module is asked again. It is
+	// of no account once the promise is made, and not kept.
+	UsedBelow uint64
 }
 
 // Candidate is a block that may be proposed: a relay's bid, or our own.

@@ -17,9 +17,13 @@ import (
 var (
 	ErrPanic   = fault.Define("module_panic", fault.Internal, "A module panicked; the call failed and nothing else.")
 	ErrTimeout = fault.Define("module_timeout", fault.Timeout, "A module did not answer within its budget.")
+
+	// ErrUnpriced is of a module that asks nothing for its promises.
+	ErrUnpriced = fault.Define("module_unpriced", fault.NotFound, "The module that serves this commitment type names no price: its promises are free.")
 )
 
-// Budgets says how long each call of a module may take; 0 sets no limit.
+// Budgets says how long each call of a module may take; 0 sets no limit. A price
+// has the time of a draft.
 type Budgets struct {
 	Slot, Commit, Verify, Audit time.Duration
 }
@@ -41,7 +45,7 @@ func WithRecovery(m Module, log *slog.Logger) Module {
 // time ran out, the budget's or the caller's, fails with ErrTimeout. It relies on
 // m to heed its context, as package moduletest demands.
 func WithTimeout(m Module, b Budgets) Module {
-	budgets := [...]time.Duration{opSlot: b.Slot, opCommit: b.Commit, opVerify: b.Verify, opAudit: b.Audit}
+	budgets := [...]time.Duration{opSlot: b.Slot, opCommit: b.Commit, opVerify: b.Verify, opAudit: b.Audit, opPrice: b.Commit}
 	return &around{m, m.Info(), func(ctx context.Context, op operation, do func(context.Context) error) error {
 		if d := budgets[op]; d > 0 {
 			var cancel context.CancelFunc
@@ -81,9 +85,12 @@ const (
 	opCommit
 	opVerify
 	opAudit
+	opPrice
 )
 
-func (o operation) String() string { return [...]string{"slot", "commit", "verify", "audit"}[o] }
+func (o operation) String() string {
+	return [...]string{"slot", "commit", "verify", "audit", "price"}[o]
+}
 
 // around is a module with something done around every call.
 type around struct {
@@ -120,4 +127,17 @@ func (a *around) Audit(ctx context.Context, page commitments.Page, block commitm
 		return err
 	})
 	return v, err
+}
+
+// Price asks the module, if it is a Pricer. Fault: ErrUnpriced, if it is not.
+func (a *around) Price(ctx context.Context, view commitments.View, req commitments.Request) (p commitments.Price, err error) {
+	inner, ok := a.inner.(Pricer)
+	if !ok {
+		return p, ErrUnpriced.With("module %s", a.info.ID)
+	}
+	err = a.call(ctx, opPrice, func(ctx context.Context) (err error) {
+		p, err = inner.Price(ctx, view, req)
+		return err
+	})
+	return p, err
 }

@@ -45,5 +45,15 @@ type Runner interface {
 	Run(ctx context.Context) error
 }
 
+// Pricer is implemented by modules whose promises have a price. The gateway asks
+// it for a fee or a quote; the price is enforced by Commit, as on View.Quoted
+// if that is set.
+type Pricer interface {
+	// Price says what the promise of req would cost now, whether or not req offers
+	// as much. It wants no more of req than the price needs: a sender without funds
+	// may ask. Faults: of kind Invalid or Rejected; ErrUnpriced.
+	Price(ctx context.Context, view commitments.View, req commitments.Request) (commitments.Price, error)
+}
+
 // New makes a module from its [modules.config] table. decode is strict.
 type New func(host Host, decode func(into any) error) (Module, error)

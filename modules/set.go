@@ -22,7 +22,10 @@ var (
 // its own commitment types only; all must agree to a block.
 type Set []Module
 
-var _ Module = Set(nil)
+var (
+	_ Module = Set(nil)
+	_ Pricer = Set(nil)
+)
 
 // Check refuses two modules of one id, and two that serve one commitment type.
 func (s Set) Check() error {
@@ -88,6 +91,18 @@ func (s Set) Commit(ctx context.Context, view commitments.View, req commitments.
 		return commitments.Draft{}, ErrDraft.With("module %s", m.Info().ID)
 	}
 	return d, nil
+}
+
+// Price asks the owner. Faults: its own, ErrUnknownType, ErrUnpriced.
+func (s Set) Price(ctx context.Context, view commitments.View, req commitments.Request) (commitments.Price, error) {
+	m, err := s.Owner(req.Type)
+	if err != nil {
+		return commitments.Price{}, err
+	}
+	if p, ok := m.(Pricer); ok {
+		return p.Price(ctx, view, req)
+	}
+	return commitments.Price{}, ErrUnpriced.With("module %s", m.Info().ID)
 }
 
 // Verify asks every module that has promises on the page. A promise that no

@@ -57,6 +57,9 @@ type Signer struct {
 	// something signed under another object's name. See MessageOf.
 	Message func(ledger.Entry) (commitments.Message, error)
 
+	// Quoted computes what is signed for a quote. Nil: no quote is signed. See QuoteOf.
+	Quoted func(commitments.Quote) commitments.Message
+
 	// Clock tells which slots may be signed for. Required: without one, none may.
 	Clock *chain.Clock
 	// Lookahead is how many slots ahead of the present one may be. Zero: 64.
@@ -177,26 +180,31 @@ func (s *Signer) agree(v commitments.View, e ledger.Entry) (ledger.Entry, error)
 // ink has the key sign, and verifies what comes back: a faulty holder or a bit
 // that flipped must not leave a wrong signature in the ledger for good.
 func (s *Signer) ink(ctx context.Context, e ledger.Entry) ([]byte, error) {
-	if s.Keys == nil {
-		return nil, ErrUnknownKey.With("%s", e.Key)
-	}
 	m, err := s.Message(e)
 	if err != nil || m.Root() != e.Root { // an entry of before this version, or of another chain
 		return nil, errors.Join(ErrIncoherent.With("the entry's root is not its object's"), err)
 	}
-	sig, err := s.Keys.Sign(ctx, e.Key, m)
+	return s.sealed(ctx, e.Key, m)
+}
+
+// sealed has a key sign a message, and verifies what comes back.
+func (s *Signer) sealed(ctx context.Context, key commitments.Key, m commitments.Message) ([]byte, error) {
+	if s.Keys == nil {
+		return nil, ErrUnknownKey.With("%s", key)
+	}
+	sig, err := s.Keys.Sign(ctx, key, m)
 	if f := fault.Of(err); f != nil && f.Kind == fault.NotFound && !errors.Is(err, ErrUnknownKey) {
 		return nil, ErrUnknownKey.Wrap(err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	ok, err := s.verify(e.Key, e.Root, sig)
+	ok, err := s.verify(key, m.Root(), sig)
 	if err != nil {
 		return nil, err
 	}
 	if !ok {
-		return nil, ErrBadSignature.With("key %s", e.Key)
+		return nil, ErrBadSignature.With("key %s", key)
 	}
 	return sig, nil
 }

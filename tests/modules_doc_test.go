@@ -60,7 +60,7 @@ func TestDocsModulesCurl(t *testing.T) {
 	}
 	hash := commitments.Request{Type: echo.Type, Payload: []byte("hello")}.Hash().String()
 	examples := regexp.MustCompile("(?s)```sh\n(curl.*?)```\n```json\n(.*?)```").FindAllStringSubmatch(string(doc), -1)
-	if len(examples) != 5 {
+	if len(examples) != 6 {
 		t.Fatalf("%d examples, want one for each question", len(examples))
 	}
 	err = moduletest.Served(t.Context(), m, func(url string, secret remote.Secret) error {

@@ -19,12 +19,14 @@ import (
 // Faults: this package's, the module's, the schedule's and the signer's.
 func (g *Gateway) Commit(ctx context.Context, r commitments.Request) (commitments.SignedCommitment, error) {
 	began := g.Clock.Now()
-	s, err := g.commit(ctx, r)
+	s, err := g.commit(ctx, r, nil)
 	g.Metrics.request(err, g.Clock.Now().Sub(began))
 	return s, err
 }
 
-func (g *Gateway) commit(ctx context.Context, r commitments.Request) (commitments.SignedCommitment, error) {
+// commit makes the promise; quote, unless nil, is the id of the quote whose price
+// it is made at.
+func (g *Gateway) commit(ctx context.Context, r commitments.Request, quote *phase0.Hash32) (commitments.SignedCommitment, error) {
 	// 1. Promised already? Then that is the answer, whatever has changed since.
 	hash := r.Hash()
 	if p, id, ok := g.Views.Find(hash); ok {
@@ -38,25 +40,23 @@ func (g *Gateway) commit(ctx context.Context, r commitments.Request) (commitment
 	if err != nil {
 		return commitments.SignedCommitment{}, err
 	}
-	if err := g.Schedule.Ready(); err != nil {
-		return commitments.SignedCommitment{}, err
+	var quoted commitments.Quote
+	var price *commitments.Price
+	if quote != nil {
+		if quoted, err = g.quotes.find(*quote, hash, g.unixMilli()); err != nil {
+			return commitments.SignedCommitment{}, err
+		}
+		price = &quoted.Price
 	}
-	slot, err := m.Slot(ctx, r)
+	// 3. Is that slot ours, open, and could the promise be kept?
+	id, err := g.placed(ctx, m, info, r, quoted.Slot)
 	if err != nil {
 		return commitments.SignedCommitment{}, err
-	}
-	id, err := g.place(slot)
-	if err != nil {
-		return commitments.SignedCommitment{}, err
-	}
-	// 3. Could it be kept?
-	if !g.paths.exist(ctx, g.RelaysFor(id.Proposer), info.ConstraintTypes) {
-		return commitments.SignedCommitment{}, ErrNoPath
 	}
 	// 4. Draft, journal, sign.
 	inTime, cancel := g.until(ctx, g.settled(id.Slot))
 	defer cancel()
-	s, err := g.promise(inTime, id, m, info, r, hash)
+	s, err := g.promise(inTime, id, m, info, r, hash, price)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return s, ErrTooLate.With("slot %d: the promise was not on disk in time", id.Slot)
 	}
@@ -102,9 +102,10 @@ func (g *Gateway) page(slot phase0.Slot) (commitments.PageID, bool) {
 
 // promise drafts and signs until the draft rests on the present state of the
 // page, or ctx ends.
-func (g *Gateway) promise(ctx context.Context, id commitments.PageID, m modules.Module, info modules.Info, r commitments.Request, hash phase0.Hash32) (commitments.SignedCommitment, error) {
+func (g *Gateway) promise(ctx context.Context, id commitments.PageID, m modules.Module, info modules.Info, r commitments.Request, hash phase0.Hash32, quoted *commitments.Price) (commitments.SignedCommitment, error) {
 	for {
-		view := g.Views.View(id)
+		view := g.view(id)
+		view.Quoted = quoted
 		// The same request may have been promised since it was looked for. It must
 		// not meet itself in the view: the module would call that a conflict.
 		if p, at, ok := g.Views.Find(hash); ok {

@@ -112,6 +112,7 @@ type Config struct {
 	// a module's: their nonces are slots, a module's are ledger positions.
 	SigningID phase0.Root
 
+	Quoter  Quoter       // Optional: without one there are no quotes.
 	Log     *slog.Logger // Optional.
 	Metrics *Metrics     // Optional.
 }
@@ -124,6 +125,7 @@ type Gateway struct {
 	slots    chan struct{}      // cap MaxRequests
 	flights  singleflight.Group // delegations being made, by page
 	draining atomic.Bool
+	quotes   quotes
 
 	work    context.Context // of everything in the background; Run ends it
 	cancel  context.CancelFunc
@@ -142,7 +144,7 @@ func New(c Config) (*Gateway, error) {
 		return nil, errors.New("gateway: no delegate key")
 	}
 	for _, m := range c.Modules() {
-		if m.Info().SigningID == c.SigningID {
+		if id := m.Info().SigningID; id == c.SigningID || id == commitments.QuoteSigningID {
 			return nil, errors.New("gateway: module " + m.Info().ID + " has the gateway's signing id")
 		}
 	}

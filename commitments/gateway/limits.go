@@ -31,6 +31,8 @@ func admit(now commitments.View, seen uint64, d commitments.Draft, limit commitm
 		return ErrFullBlobs.With("blobs %d of %d", sum.Blobs, limit.Blobs)
 	case sum.Bytes > limit.Bytes:
 		return ErrFullBytes.With("bytes %d of %d", sum.Bytes, limit.Bytes)
+	case d.UsedBelow > 0 && usedBy(now.Page).Gas >= d.UsedBelow:
+		return errOvertaken // the price it was drafted at holds no longer
 	}
 	return nil
 }

@@ -2,10 +2,10 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"mime"
 	"net/http"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/commitments"
 	"sidecar/internal/httpd"
@@ -29,6 +29,7 @@ func (g *Gateway) Routes() []httpd.Route {
 		route("fee", http.MethodGet, rest+"fee", maxBody, g.limited(g.serveFee)),  // the specification's yaml has a GET with a body,
 		route("fee", http.MethodPost, rest+"fee", maxBody, g.limited(g.serveFee)), // its prose a POST
 	}
+	routes = append(routes, route("quote", http.MethodPost, rest+"quote", maxBody, g.limited(g.serveQuote)))
 	for _, path := range []string{"/", "/commitmentRequest", "/commitmentResult", "/slots", "/fee"} {
 		routes = append(routes, route("json_rpc", http.MethodPost, path, maxBody, g.serveRPC))
 	}
@@ -63,8 +64,35 @@ func (g *Gateway) serveCommit(ctx context.Context, r httpd.Request) (httpd.Respo
 	if err != nil {
 		return httpd.Response{}, err
 	}
-	s, err := g.Commit(ctx, req)
+	id, err := quoteOf(r)
+	if err != nil {
+		return httpd.Response{}, err
+	}
+	s, err := g.commitAs(ctx, req, id)
 	return httpd.Response{Value: s}, err
+}
+
+// quoteOf reads the id of a quote beside a request: ?quote_id, or the header
+// X-Quote-Id. Fault: ErrParams.
+func quoteOf(r httpd.Request) (*phase0.Hash32, error) {
+	text := r.Query("quote_id")
+	if text == "" {
+		text = r.Header("X-Quote-Id")
+	}
+	if text == "" {
+		return nil, nil
+	}
+	h, err := parseHash(text)
+	return &h, err
+}
+
+func (g *Gateway) serveQuote(ctx context.Context, r httpd.Request) (httpd.Response, error) {
+	req, err := body(r)
+	if err != nil {
+		return httpd.Response{}, err
+	}
+	q, err := g.Quote(ctx, req)
+	return httpd.Response{Value: q}, err
 }
 
 func (g *Gateway) serveResult(ctx context.Context, r httpd.Request) (httpd.Response, error) {
@@ -81,12 +109,12 @@ func (g *Gateway) serveSlots(ctx context.Context, _ httpd.Request) (httpd.Respon
 	return httpd.Response{Value: s}, err
 }
 
-func (g *Gateway) serveFee(_ context.Context, r httpd.Request) (httpd.Response, error) {
+func (g *Gateway) serveFee(ctx context.Context, r httpd.Request) (httpd.Response, error) {
 	req, err := body(r)
 	if err != nil {
 		return httpd.Response{}, err
 	}
-	f, err := g.fee(req)
+	f, err := g.fee(ctx, req)
 	return httpd.Response{Value: f}, err
 }
 
@@ -103,20 +131,6 @@ func (g *Gateway) serveRPC(ctx context.Context, r httpd.Request) (httpd.Response
 		return httpd.Response{Status: http.StatusNoContent}, nil
 	}
 	return httpd.Response{Value: answer}, nil
-}
-
-// fee tells the price of a promise. Today every promise is free: the tip inside
-// the transaction is what pays, and the module refuses one that is too low.
-func (g *Gateway) fee(r commitments.Request) (commitments.FeeInfo, error) {
-	if _, _, err := g.module(r.Type); err != nil {
-		return commitments.FeeInfo{}, err
-	}
-	hash := r.Hash()
-	payload, err := json.Marshal(struct {
-		RequestHash string `json:"request_hash"`
-		PriceGwei   uint64 `json:"price_gwei"`
-	}{fmt.Sprintf("%#x", hash[:]), 0})
-	return commitments.FeeInfo{Type: r.Type, Payload: payload}, err
 }
 
 func body(r httpd.Request) (commitments.Request, error) {

@@ -198,7 +198,7 @@ func TestRPC_Errors(t *testing.T) {
 		{"long batch", "[" + strings.Repeat("1,", 16) + "1]", "null", -32600, "Invalid request", "rpc_request_invalid"},
 		{"method", one("generateProxyKey", "[]"), "1", -32601, "Method not found", "rpc_method_unknown"},
 		{"no params", one("commitmentRequest", "[]"), "1", -32602, "Invalid commitment request", "params_invalid"},
-		{"two params", one("commitmentRequest", "[{},{}]"), "1", -32602, "Invalid commitment request", "params_invalid"},
+		{"three params", one("commitmentRequest", "[{},{},{}]"), "1", -32602, "Invalid commitment request", "params_invalid"},
 		{"bad request", one("commitmentRequest", "[{}]"), "1", -32602, "Invalid commitment request", "commitment_encoding"},
 		{"bad hash", one("commitmentResult", `["0x"]`), "1", -32602, "Invalid commitment request", "params_invalid"},
 		{"number as hash", one("commitmentResult", `[7]`), "1", -32602, "Invalid commitment request", "params_invalid"},

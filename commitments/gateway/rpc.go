@@ -106,11 +106,17 @@ func validID(id json.RawMessage) bool {
 func (g *Gateway) dispatch(ctx context.Context, method string, params json.RawMessage) (any, error) {
 	switch method {
 	case "commitmentRequest":
+		r, id, err := paramQuoted(params)
+		if err != nil {
+			return nil, err
+		}
+		return g.commitAs(ctx, r, id)
+	case "preconf_quote":
 		r, err := paramRequest(params)
 		if err != nil {
 			return nil, err
 		}
-		return g.Commit(ctx, r)
+		return g.Quote(ctx, r)
 	case "commitmentResult":
 		hash, err := paramHash(params)
 		if err != nil {
@@ -124,7 +130,7 @@ func (g *Gateway) dispatch(ctx context.Context, method string, params json.RawMe
 		if err != nil {
 			return nil, err
 		}
-		return g.fee(r)
+		return g.fee(ctx, r)
 	}
 	return nil, ErrMethod
 }

@@ -55,9 +55,10 @@ const (
 	KindProxy                        // to be signed by a consensus key: vouches for a proxy key
 	KindRevocation                   // a note: a proxy key or a module's token is worth nothing any more
 	KindImport                       // what was signed elsewhere: it takes resources, and nobody signs it here
+	KindQuote                        // never in a ledger: policy knows a quote's signature by it
 )
 
-var kindNames = [...]string{"unknown", "delegation", "commitment", "constraints", "close", "header_served", "receipt", "verdict", "request", "proxy", "revocation", "import"}
+var kindNames = [...]string{"unknown", "delegation", "commitment", "constraints", "close", "header_served", "receipt", "verdict", "request", "proxy", "revocation", "import", "quote"}
 
 // String is the kind in snake_case, as in logs, metrics and config.
 func (k Kind) String() string {

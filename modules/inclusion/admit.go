@@ -12,47 +12,33 @@ import (
 )
 
 // admit decides whether t may be promised for slot, beside what is promised
-// already. Faults: the reasons to refuse, the state's.
-func (m *Module) admit(ctx context.Context, view commitments.View, slot phase0.Slot, t *tx) error {
+// already, and how much gas those may use before its price would be another; 0
+// for any. Faults: the reasons to refuse, the state's.
+func (m *Module) admit(ctx context.Context, view commitments.View, slot phase0.Slot, t *tx) (usedBelow uint64, err error) {
 	if t.gas > m.maxGas {
-		return ErrGasAboveCap.With("%d gas, at most %d", t.gas, m.maxGas)
+		return 0, ErrGasAboveCap.With("%d gas, at most %d", t.gas, m.maxGas)
 	}
 	account, head, err := m.state.Account(ctx, t.sender)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if slot <= head.Slot {
-		return ErrSlotPassed.With("the head is at slot %d", head.Slot)
+		return 0, ErrSlotPassed.With("the head is at slot %d", head.Slot)
 	}
 	if t.gas > head.GasLimit {
-		return ErrGasAboveCap.With("%d gas, blocks have %d", t.gas, head.GasLimit)
+		return 0, ErrGasAboveCap.With("%d gas, blocks have %d", t.gas, head.GasLimit)
 	}
-	if err := m.fees(t, worstBaseFee(head.BaseFee.ToBig(), uint64(slot-head.Slot), t.cap)); err != nil {
-		return err
+	if usedBelow, err = m.charge(t, view, slot, head); err != nil {
+		return 0, err
 	}
 	if account.HasCode {
-		return ErrSenderHasCode.With("%s", t.addressOf())
+		return 0, ErrSenderHasCode.With("%s", t.addressOf())
 	}
 	open, err := m.open(view, head.Slot, t.sender)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return follows(t, slot, account, open)
-}
-
-// fees compares t with the worst base fee.
-func (m *Module) fees(t *tx, worst *big.Int) error {
-	if worst.Cmp(t.cap) > 0 {
-		return ErrWorstBaseFee.With("the base fee may rise to %s wei", worst)
-	}
-	tip := new(big.Int).Sub(t.cap, worst)
-	if tip.Cmp(t.tip) > 0 {
-		tip = t.tip
-	}
-	if tip.Cmp(m.minTip) < 0 {
-		return ErrTipTooLow.With("%s wei per gas, at least %s", tip, m.minTip)
-	}
-	return nil
+	return usedBelow, follows(t, slot, account, open)
 }
 
 // worstBaseFee is the highest base fee after a number of blocks: an eighth more

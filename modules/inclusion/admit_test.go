@@ -288,7 +288,7 @@ func TestNew(t *testing.T) {
 		}
 	}
 	m, err := New(host, set(0.5, 30_000))
-	if err != nil || m.(*Module).minTip.Int64() != params.GWei/2 || m.(*Module).maxGas != 30_000 {
+	if err != nil || m.(*Module).price.floor.Int64() != params.GWei/2 || m.(*Module).maxGas != 30_000 {
 		t.Errorf("got %+v, %v", m, err)
 	}
 	for name, c := range map[string]func() (modules.Module, error){

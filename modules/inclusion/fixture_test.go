@@ -72,7 +72,12 @@ func newWorld(t testing.TB) *world {
 		accounts: map[bellatrix.ExecutionAddress]modules.Account{from.addr: {Nonce: 5, Balance: *uint256.NewInt(params.Ether)}},
 	}
 	spec, _ := chain.Named("hoodi")
-	m, err := New(modules.Host{ID: "inclusion", SigningID: phase0.Root{1}, Spec: spec, State: s}, nil)
+	flat := func(into any) error { // the floor alone; the rest of the price is price_test.go's
+		c := into.(*Config)
+		c.CurveStartGwei, c.HorizonTipGwei, c.ReservedGasPercent = ptr(0.0), ptr(0.0), ptr(uint64(0))
+		return nil
+	}
+	m, err := New(modules.Host{ID: "inclusion", SigningID: phase0.Root{1}, Spec: spec, State: s}, flat)
 	if err != nil {
 		t.Fatal(err)
 	}

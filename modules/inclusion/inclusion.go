@@ -12,7 +12,6 @@ package inclusion
 import (
 	"context"
 	"fmt"
-	"math"
 	"math/big"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -36,7 +35,7 @@ var (
 	ErrFees          = fault.Define("fee_fields_invalid", fault.Rejected, "The priority fee exceeds the fee cap, or a fee or the value exceeds 256 bits.")
 	ErrSlotPassed    = fault.Define("slot_passed", fault.Rejected, "The slot is not after the head of the chain.")
 	ErrWorstBaseFee  = fault.Define("fee_cap_below_worst_case", fault.Rejected, "The base fee may exceed the transaction's fee cap by the slot.")
-	ErrTipTooLow     = fault.Define("tip_too_low", fault.Rejected, "At the worst base fee of the slot the transaction tips less than min_tip_gwei.")
+	ErrTipTooLow     = fault.Define("tip_too_low", fault.Rejected, "At the present base fee, or at the worst one of its slot, the transaction tips less than the price; the detail says what is enough.")
 	ErrSenderHasCode = fault.Define("sender_has_code", fault.Rejected, "The sender is a contract or delegates to one (EIP-7702): others can move its balance.")
 	ErrNonceTooLow   = fault.Define("nonce_too_low", fault.Rejected, "The nonce is spent.")
 	ErrNonceGap      = fault.Define("nonce_gap", fault.Rejected, "An earlier nonce of the sender is neither spent nor promised for the same slot.")
@@ -59,9 +58,28 @@ const (
 
 // Config is the [modules.config] table.
 type Config struct {
-	// MinTipGwei is the least effective tip per gas, at the worst base fee the
-	// slot may have. Default 1.
+	// MinTipGwei is the floor of the price: the least effective tip per gas. All of
+	// the price is paid by the tip of the promised transaction, and so to whoever
+	// the block pays tips to. Default 1.
 	MinTipGwei *float64 `toml:"min_tip_gwei" json:"min_tip_gwei"`
+
+	// CurveStartGwei and CurveRatio price congestion, on top of the floor: per gas,
+	// what the first promise of an empty slot pays, and how many times as much the
+	// last gas of a full one. Default 0.4, and 31.6 as Bolt has it.
+	CurveStartGwei *float64 `toml:"curve_start_gwei" json:"curve_start_gwei"`
+	CurveRatio     *float64 `toml:"curve_ratio" json:"curve_ratio"`
+
+	// HorizonTipGwei is added per gas and slot beyond the one after the head, for
+	// what nobody knows yet about a slot far ahead. Default 0.005.
+	HorizonTipGwei *float64 `toml:"horizon_tip_gwei" json:"horizon_tip_gwei"`
+
+	// BlobPriceGwei is added per blob: gwei, not gwei per gas. Default 20,000.
+	BlobPriceGwei *float64 `toml:"blob_price_gwei" json:"blob_price_gwei"`
+
+	// ReservedGasPercent is the share of the reserved gas that is paid for even if
+	// the transaction does not use it; the gas that it uses for sure pays for that.
+	// Otherwise the tips of 21,000 gas could reserve a whole slot. Default 10.
+	ReservedGasPercent *uint64 `toml:"reserved_gas_percent" json:"reserved_gas_percent"`
 
 	// MaxGasPerTx is the most gas one promised transaction may have. Default and
 	// upper limit 16,777,216 (EIP-7825).
@@ -75,31 +93,33 @@ type Module struct {
 	duties modules.Schedule // nil: no promise of type "incl"
 	signer types.Signer
 	chain  *big.Int
-	minTip *big.Int // wei per gas
+	price  pricing
 	maxGas uint64
 	txs    cache
 }
 
 var (
 	_ modules.Module = (*Module)(nil)
+	_ modules.Pricer = (*Module)(nil)
 	_ modules.New    = New
 )
 
 // New makes the module. host.State is needed.
 func New(host modules.Host, decode func(into any) error) (modules.Module, error) {
-	tip, gas := 1.0, uint64(maxTxGas)
-	cfg := Config{MinTipGwei: &tip, MaxGasPerTx: &gas}
+	gas := uint64(maxTxGas)
+	cfg := Config{MaxGasPerTx: &gas}
 	if decode != nil {
 		if err := decode(&cfg); err != nil {
 			return nil, fmt.Errorf("module %s: %w", host.ID, err)
 		}
 	}
-	tip, gas = *cfg.MinTipGwei, *cfg.MaxGasPerTx
+	gas = *cfg.MaxGasPerTx
+	price, err := cfg.pricing()
 	switch {
 	case host.State == nil:
 		return nil, fmt.Errorf("module %s: inclusion needs an execution node", host.ID)
-	case math.IsNaN(tip) || tip < 0 || tip > 1e6:
-		return nil, fmt.Errorf("module %s: min_tip_gwei must be from 0 to 1000000", host.ID)
+	case err != nil:
+		return nil, fmt.Errorf("module %s: %w", host.ID, err)
 	case gas < txGas || gas > maxTxGas:
 		return nil, fmt.Errorf("module %s: max_gas_per_tx must be from %d to %d", host.ID, txGas, maxTxGas)
 	}
@@ -110,7 +130,7 @@ func New(host modules.Host, decode func(into any) error) (modules.Module, error)
 			CommitmentTypes: []uint64{commitments.TypeInclusion, commitments.TypeProvableInclusion}, ConstraintTypes: []uint64{commitments.TypeInclusion},
 		},
 		state: host.State, duties: host.Schedule, signer: types.LatestSignerForChainID(id), chain: id,
-		minTip: new(big.Int).SetUint64(uint64(math.Round(tip * 1e9))), maxGas: gas,
+		price: price, maxGas: gas,
 	}, nil
 }
 
@@ -173,7 +193,8 @@ func (m *Module) Commit(ctx context.Context, view commitments.View, req commitme
 			return commitments.Draft{}, err
 		}
 	}
-	if err := m.admit(ctx, view, slot, tx); err != nil {
+	usedBelow, err := m.admit(ctx, view, slot, tx)
+	if err != nil {
 		return commitments.Draft{}, err
 	}
 	return commitments.Draft{
@@ -184,6 +205,7 @@ func (m *Module) Commit(ctx context.Context, view commitments.View, req commitme
 		Cost:        commitments.Cost{Gas: tx.gas, Bytes: uint64(len(raw))},
 		Touches:     []string{fmt.Sprintf("account/%#x", tx.sender[:])},
 		Claims:      []string{fmt.Sprintf("account/%#x/%d", tx.sender[:], tx.nonce)}, // one transaction per nonce
+		UsedBelow:   usedBelow,
 	}, nil
 }
 

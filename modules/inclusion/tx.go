@@ -29,6 +29,7 @@ type tx struct {
 	sender bellatrix.ExecutionAddress
 	nonce  uint64
 	gas    uint64
+	least  uint64   // gas it uses for sure: no call refunds more than a fifth [EIP-3529]
 	tip    *big.Int // the most it tips per gas, wei; the gas price of types 0 and 1
 	cap    *big.Int // the most it pays per gas, wei
 	cost   *big.Int // the most it takes from the sender: value + gas × cap, wei
@@ -64,7 +65,7 @@ func (m *Module) decode(raw []byte) (*tx, error) {
 		return nil, ErrSignature.With("%v", err)
 	}
 	t := &tx{
-		hash: hash, sender: bellatrix.ExecutionAddress(sender), nonce: in.Nonce(), gas: in.Gas(),
+		hash: hash, sender: bellatrix.ExecutionAddress(sender), nonce: in.Nonce(), gas: in.Gas(), least: leastGas(in.Data(), in.AccessList()),
 		tip: in.GasTipCap(), cap: in.GasFeeCap(), cost: in.Cost(),
 	}
 	m.txs.put(t)
@@ -113,6 +114,13 @@ func intrinsicGas(data []byte, access types.AccessList) uint64 {
 	gas := txGas + zero*gasZeroByte + other*gasNonZeroByte +
 		uint64(len(access))*gasAddress + uint64(access.StorageKeys())*gasStorageKey // #nosec G115 -- a count
 	return max(gas, txGas+floorPerToken*(zero+4*other))
+}
+
+// leastGas is what a call uses for sure, after any refund. [EIP-3529, EIP-7623]
+func leastGas(data []byte, access types.AccessList) uint64 {
+	tokens := uint64(4*len(data) - 3*bytes.Count(data, []byte{0})) // #nosec G115 -- a count
+	intrinsic := intrinsicGas(data, access)
+	return max(intrinsic-intrinsic/5, txGas+floorPerToken*tokens)
 }
 
 // maxCached bounds the cache: two slots of promises for every slot of two epochs.

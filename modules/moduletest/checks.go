@@ -12,6 +12,7 @@ import (
 
 	"sidecar/commitments"
 	"sidecar/fault"
+	"sidecar/modules"
 )
 
 // patience is how long a call may take whose context is cancelled.
@@ -90,6 +91,36 @@ func (f Fixture) commit(ctx context.Context) error {
 		if !slices.Contains(types, c.Type) {
 			p.addf("constraint type %d is not in Info: %v", c.Type, types)
 		}
+	}
+	return p.err()
+}
+
+// price wants a price that does not change by itself, and a promise at a price
+// that was quoted. A module without prices says so.
+func (f Fixture) price(ctx context.Context) error {
+	pricer, ok := f.Module.(modules.Pricer)
+	if !ok {
+		return nil
+	}
+	a, err := pricer.Price(ctx, f.View, f.Request)
+	if errors.Is(err, modules.ErrUnpriced) {
+		return nil
+	}
+	b, again := pricer.Price(ctx, f.View, f.Request)
+	if err := errors.Join(err, again); err != nil {
+		return fmt.Errorf("price: %w", err)
+	}
+	var p problems
+	if a != b {
+		p.addf("Price is not deterministic: %+v, then %+v", a, b)
+	}
+	if a.Mode == "" || a.Total.Lt(&a.Tip) {
+		p.addf("a price without a mode, or below its tip of one gas: %+v", a)
+	}
+	quoted := f.View
+	quoted.Quoted = &a
+	if _, err := f.Module.Commit(ctx, quoted, f.Request); err != nil {
+		p.addf("Commit at its own price, quoted: %w", err)
 	}
 	return p.err()
 }

@@ -55,6 +55,7 @@ func Checks(f Fixture) []Check {
 		{"junk", "", f.junk},
 		{"slot", request, f.slot},
 		{"commit", request, f.commit},
+		{"price", request, f.price},
 		{"verify", blocks, f.verify},
 		{"audit", blocks, f.audit},
 		{"read_only", blocks, f.readOnly},

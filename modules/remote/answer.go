@@ -28,6 +28,10 @@ type (
 		Cost        *costJSON        `json:"cost"`
 		Touches     []string         `json:"touches"`
 		Claims      []string         `json:"claims"`
+		UsedBelow   uint64           `json:"used_below,omitempty"`
+	}
+	priceAnswer struct {
+		Price *commitments.Price `json:"price"`
 	}
 	auditAnswer struct {
 		Verdicts []verdictJSON `json:"verdicts"`
@@ -92,7 +96,7 @@ func draftOf(d commitments.Draft) draftAnswer {
 	c, cost := &d.Commitment, costJSON(d.Cost)
 	out := draftAnswer{
 		Commitment: &commitmentJSON{&c.Type, c.Payload, c.RequestHash[:], c.Slasher[:]}, Constraints: []constraintJSON{},
-		Cost: &cost, Touches: orEmpty(d.Touches), Claims: orEmpty(d.Claims),
+		Cost: &cost, Touches: orEmpty(d.Touches), Claims: orEmpty(d.Claims), UsedBelow: d.UsedBelow,
 	}
 	for i := range d.Constraints {
 		out.Constraints = append(out.Constraints, constraintJSON{&d.Constraints[i].Type, d.Constraints[i].Payload})
@@ -111,7 +115,7 @@ func (a draftAnswer) draft() (d commitments.Draft, err error) {
 	}
 	d = commitments.Draft{
 		Commitment: commitments.Commitment{Type: *a.Commitment.Type, Payload: a.Commitment.Payload},
-		Cost:       commitments.Cost(*a.Cost), Touches: a.Touches, Claims: a.Claims,
+		Cost:       commitments.Cost(*a.Cost), Touches: a.Touches, Claims: a.Claims, UsedBelow: a.UsedBelow,
 	}
 	if err := fixed("request_hash", d.Commitment.RequestHash[:], a.Commitment.RequestHash); err != nil {
 		return d, ErrAnswer.Wrap(err)
@@ -126,6 +130,13 @@ func (a draftAnswer) draft() (d commitments.Draft, err error) {
 		d.Constraints = append(d.Constraints, commitments.Constraint{Type: *c.Type, Payload: c.Payload})
 	}
 	return d, nil
+}
+
+func (a priceAnswer) price() (commitments.Price, error) {
+	if a.Price == nil {
+		return commitments.Price{}, ErrAnswer.With("price is missing")
+	}
+	return *a.Price, nil
 }
 
 func names(list []string) bool {

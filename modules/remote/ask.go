@@ -64,9 +64,12 @@ func fixed(name string, dst []byte, h hexBytes) error {
 }
 
 type viewJSON struct {
-	Page pageJSON   `json:"page"`
-	Open []pageJSON `json:"open"`
-	Seq  uint64     `json:"seq"`
+	Page   pageJSON           `json:"page"`
+	Open   []pageJSON         `json:"open"`
+	Seq    uint64             `json:"seq"`
+	Used   costJSON           `json:"used"`
+	Limit  costJSON           `json:"limit"`
+	Quoted *commitments.Price `json:"quoted,omitempty"`
 }
 
 type pageJSON struct {
@@ -121,7 +124,7 @@ func viewOf(v commitments.View, types []uint64) viewJSON {
 		p.Promises = slices.DeleteFunc(slices.Clone(p.Promises), func(x commitments.Promise) bool { return !slices.Contains(types, x.Commitment.Type) })
 		return pageOf(p)
 	}
-	out := viewJSON{Page: own(v.Page), Open: []pageJSON{}, Seq: v.Seq}
+	out := viewJSON{Page: own(v.Page), Open: []pageJSON{}, Seq: v.Seq, Used: costJSON(v.Used), Limit: costJSON(v.Limit), Quoted: v.Quoted}
 	for _, p := range v.Open {
 		out.Open = append(out.Open, own(p))
 	}
@@ -139,7 +142,7 @@ func (v viewJSON) view() (out commitments.View, err error) {
 		}
 		out.Open = append(out.Open, p)
 	}
-	out.Seq = v.Seq
+	out.Seq, out.Used, out.Limit, out.Quoted = v.Seq, commitments.Cost(v.Used), commitments.Cost(v.Limit), v.Quoted
 	return out, nil
 }
 

@@ -27,6 +27,7 @@ const (
 	opCommit      = "commit"
 	opVerify      = "verify"
 	opAudit       = "audit"
+	opPrice       = "price"
 	timeoutHeader = "X-Timeout-Ms"
 	mediaJSON     = "application/json"
 )
@@ -64,6 +65,8 @@ func (m *client) post(ctx context.Context, hc *http.Client, op string, in, out a
 		return ErrAnswer.Wrap(err)
 	case err != nil:
 		return ErrUnreachable.Wrap(err)
+	case status == http.StatusNotFound && op == opPrice:
+		return modules.ErrUnpriced.With("module %s", m.info.ID) // it may be of before there were prices
 	case status != http.StatusOK:
 		return m.problem(status, header, answer)
 	case !isJSON(header):

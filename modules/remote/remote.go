@@ -225,6 +225,18 @@ func (m *client) Commit(ctx context.Context, view commitments.View, req commitme
 	return d, nil
 }
 
+// Price asks the module what the promise would cost. Faults: the module's, this
+// package's, modules.ErrUnpriced.
+func (m *client) Price(ctx context.Context, view commitments.View, req commitments.Request) (commitments.Price, error) {
+	var out priceAnswer
+	hash := req.Hash()
+	ask := commitAsk{View: viewOf(view, m.info.CommitmentTypes), Request: req, RequestHash: hash[:]}
+	if err := m.call(ctx, m.others, opPrice, ask, &out); err != nil {
+		return commitments.Price{}, err
+	}
+	return out.price()
+}
+
 // Verify asks the module about a bid. Faults: the module's, this package's.
 func (m *client) Verify(ctx context.Context, page commitments.Page, cand commitments.Candidate) error {
 	ask, err := verifyAskOf(page, cand)

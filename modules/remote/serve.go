@@ -136,7 +136,7 @@ func Handler(c ServeConfig) (http.Handler, error) {
 	s := &server{c, make(chan struct{}, maxAtOnce)}
 	mux := http.NewServeMux()
 	for op, answer := range map[string]func(context.Context, []byte) (any, error){
-		opInfo: s.info, opSlot: s.slot, opCommit: s.commit, opVerify: s.verify, opAudit: s.audit,
+		opInfo: s.info, opSlot: s.slot, opCommit: s.commit, opVerify: s.verify, opAudit: s.audit, opPrice: s.price,
 	} {
 		mux.HandleFunc("POST "+path+op, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, answer) })
 	}
@@ -225,6 +225,23 @@ func (s *server) commit(ctx context.Context, body []byte) (any, error) {
 	}
 	d, err := s.Module.Commit(ctx, view, in.Request)
 	return draftOf(d), err
+}
+
+func (s *server) price(ctx context.Context, body []byte) (any, error) {
+	var in commitAsk
+	if err := lenient(body, &in); err != nil {
+		return nil, err
+	}
+	view, err := in.View.view()
+	if err != nil {
+		return nil, errMalformed.Wrap(err)
+	}
+	pricer, ok := s.Module.(modules.Pricer)
+	if !ok {
+		return nil, modules.ErrUnpriced
+	}
+	p, err := pricer.Price(ctx, view, in.Request)
+	return priceAnswer{&p}, err
 }
 
 func (s *server) verify(ctx context.Context, body []byte) (any, error) {
