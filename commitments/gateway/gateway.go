@@ -34,7 +34,6 @@ var (
 	ErrTooEarly  = fault.Define("too_early", fault.Rejected, "The slot is too far ahead to take commitments.")
 	ErrNoPath    = fault.Define("no_path", fault.Rejected, "No relay at hand honours the constraints that would keep this promise.")
 	ErrFullGas   = fault.Define("slot_full_gas", fault.Rejected, "The slot has no gas left for this request.")
-	ErrFullBlobs = fault.Define("slot_full_blobs", fault.Rejected, "The slot has no blobs left for this request.")
 	ErrFullBytes = fault.Define("slot_full_bytes", fault.Rejected, "The slot has no bytes left for this request.")
 	ErrFullCount = fault.Define("slot_full_count", fault.Rejected, "The slot holds as many promises as it may.")
 	ErrNoPromise = fault.Define("commitment_not_found", fault.NotFound, "No promise answers this request hash.")
@@ -94,6 +93,11 @@ type Config struct {
 	Lead          time.Duration
 	MaxSlotsAhead uint64           // default 64
 	Limit         commitments.Cost // of all promises of one slot
+	// GasPercent of the gas limit at the slot is the limit of gas, in place of
+	// Limit.Gas, once Head tells a gas limit. Head returns the latest execution block
+	// that is known and never waits. Optional.
+	GasPercent uint64
+	Head       func() (modules.Head, bool)
 	MaxCount      int              // promises of one slot; default 128
 	MaxRequests   int              // API calls at a time; one more is ErrBusy. Default 64
 
