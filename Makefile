@@ -7,7 +7,7 @@ PACKAGES    = ./...
 FUZZTIME   ?= 20s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build postgres test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-signer fuzz e2e-dirk e2e \
+.PHONY: all build postgres test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-preconf bench-signer fuzz e2e-dirk e2e \
 	devnet contracts contracts-test clean
 
 all: build
@@ -53,6 +53,10 @@ bench-signer: ## what of the key operation's rate is left with the ledger, media
 bench: ## Go benchmarks, then this sidecar beside mev-boost in one run
 	go test -run '^$$' -bench . -benchmem ./internal/wire ./builderapi ./modules/inclusion ./commitments ./internal/ledger
 	$(MAKE) bench-peer
+
+bench-preconf: ## promises per second through the gateway of a real process, beside an fdatasync of the same disk
+	go build -trimpath -o bin/sidecar ./cmd/sidecar
+	cd bench && go run ./preconf -sidecar ../bin/sidecar
 
 bench-peer:
 	cd bench && ./run.sh

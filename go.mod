@@ -8,6 +8,7 @@ require (
 	github.com/attestantio/go-eth2-client v0.28.1
 	github.com/consensys/gnark-crypto v0.18.1
 	github.com/ethereum/go-ethereum v1.17.8
+	github.com/ferranbt/fastssz v0.1.4
 	github.com/flashbots/go-boost-utils v1.10.0
 	github.com/goccy/go-yaml v1.17.1
 	github.com/gorilla/websocket v1.5.3
@@ -58,7 +59,6 @@ require (
 	github.com/emicklei/dot v1.6.4 // indirect
 	github.com/ethereum/c-kzg-4844/v2 v2.1.8 // indirect
 	github.com/ethereum/go-bigmodexpfix v0.0.0-20250911101455-f9e208c548ab // indirect
-	github.com/ferranbt/fastssz v0.1.4 // indirect
 	github.com/fjl/jsonw v0.1.0 // indirect
 	github.com/getsentry/sentry-go v0.27.0 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect

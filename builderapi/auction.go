@@ -145,12 +145,12 @@ func (s *Service) page(q query) commitments.Page {
 }
 
 // bidders leaves out the relays in the penalty box, and on a page with promises
-// those that cannot prove anything. There a penalty does not count: a promise
+// those that cannot prove anything or refused its constraints. There a penalty does not count: a promise
 // is worth more than a grudge.
 func (s *Service) bidders(q query, set *Set, page *commitments.Page) (out []Relay) {
 	for _, r := range set.Relays {
 		switch {
-		case !page.Empty() && r.HonoursConstraints():
+		case !page.Empty() && r.ProvesBids() && (s.Barred == nil || !s.Barred(q.page(), r.Name())):
 			out = append(out, r)
 		case page.Empty() && !s.box.holds(r.Name(), q.slot):
 			out = append(out, r)

@@ -29,7 +29,7 @@ type (
 	Relay interface {
 		Name() string
 		Pubkey() phase0.BLSPubKey
-		HonoursConstraints() bool
+		ProvesBids() bool
 		Ask(ctx context.Context, r relay.HeaderRequest, soon time.Time) *relay.Asked
 		Offers(ctx context.Context, r relay.HeaderRequest, emit func(relay.Offer)) error
 		Register(ctx context.Context, enc wire.Encoding, body []byte, other func() []byte, userAgent string) error
@@ -118,6 +118,12 @@ type Config struct {
 	// Served is told of every header handed out, after the answer has left.
 	// Optional.
 	Served func(id commitments.PageID, blockHash phase0.Hash32, relay string)
+	// Barred says whether a relay's bids for a page with promises are not wanted.
+	// Optional.
+	Barred func(id commitments.PageID, relay string) bool
+	// Proven is told how the promises of a page were judged to be proven by a
+	// relay's bid: nil if they were. It must not wait. Optional.
+	Proven func(id commitments.PageID, relay string, err error)
 	// Unserved is told of every call that went without a header, and why, after
 	// the answer has left. Optional.
 	Unserved func(id commitments.PageID, why string)

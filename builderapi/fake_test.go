@@ -37,7 +37,7 @@ type fakeRelay struct {
 
 func (f *fakeRelay) Name() string                     { return f.name }
 func (f *fakeRelay) Pubkey() phase0.BLSPubKey         { return f.secret.PublicKey() }
-func (f *fakeRelay) HonoursConstraints() bool         { return f.constraints }
+func (f *fakeRelay) ProvesBids() bool                 { return f.constraints }
 func (f *fakeRelay) Status(ctx context.Context) error { return ctx.Err() }
 
 func (f *fakeRelay) count(n *int) int {

@@ -162,6 +162,9 @@ func (j *judge) dear(ctx context.Context, l *lot) (err error) {
 		Slot: j.query.slot, ParentHash: h.ParentHash, BlockHash: h.BlockHash, Source: l.name(),
 		Header: h.Deneb(), Proofs: l.offer.Proofs,
 	})
+	if j.service.Proven != nil {
+		j.service.Proven(j.query.page(), l.name(), err)
+	}
 	if err != nil {
 		return ErrBidPromises.Wrap(err)
 	}

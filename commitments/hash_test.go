@@ -106,6 +106,32 @@ func TestRequest_Hash(t *testing.T) {
 	}
 }
 
+// TestRequest_FlatHash: the encoding without the struct's offset word is another hash,
+// which the published trap names.
+func TestRequest_FlatHash(t *testing.T) {
+	var w abiWriter
+	w.number(1)
+	w.number(3 * 32)
+	w.number(0)
+	w.bytes(nil)
+	trap := phase0.Hash32(unhex(t, "fd41ef0ffa956bfe32db96faefd42be18b11108bd9d7cbd7c5817f6b4cb33a51"))
+	if got := phase0.Hash32(keccak(w)); got != trap || got == (Request{Type: 1}).Hash() {
+		t.Errorf("got %s, want %s, and another from Hash", got, trap)
+	}
+}
+
+// TestModuleObject holds the signing information's root to the published ones.
+func TestModuleObject(t *testing.T) {
+	object := root(t, "9770f15c80e37efd7af931b39a8b67e01003b923ee5d808b5a87619ebdf30da1")
+	for chainID, want := range map[uint64]string{
+		1: "ff345a7d2f16a00f9c4db0aeb8f8919989262415ab022717ed6c83ab2ded4125", 560048: "c34744b6022d4a32c2f3b04846df6242b7eebb726c04bc09e2dc333e306377e3",
+	} {
+		if got := ModuleObject(chainID, object, repeat(0x11), 7); got != root(t, want) {
+			t.Errorf("chain %d: got %s, want %s", chainID, got, want)
+		}
+	}
+}
+
 func TestCommitment_Root(t *testing.T) {
 	got := Commitment{Type: 1}.Root()
 	if want := root(t, "9770f15c80e37efd7af931b39a8b67e01003b923ee5d808b5a87619ebdf30da1"); got != want {

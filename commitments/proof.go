@@ -1,5 +1,7 @@
 package commitments
 
+import "slices"
+
 // Limits of an inclusion proof.
 const (
 	// MaxProof bounds an encoded proof: a transaction of 131,072 bytes, its
@@ -8,6 +10,7 @@ const (
 	maxHeaderRLP = 1 << 10 // 21 fields of today take about 640 bytes
 	maxNodes     = 16      // a key is at most 8 nibbles: 20-bit indices in RLP
 	proofVersion = 1
+	rootsVersion = 2
 )
 
 // InclusionProof shows that a transaction is in the block of a bid, under both
@@ -105,4 +108,97 @@ func (p *InclusionProof) check() error {
 		}
 	}
 	return nil
+}
+
+// HeaderRoots are what an execution header has and a builder's bid does not say.
+type HeaderRoots struct {
+	Transactions [32]byte // of the transactions trie
+	Withdrawals  [32]byte // of the withdrawals trie
+	ParentBeacon [32]byte // the parent's beacon block root [EIP-4788]
+	Requests     [32]byte // hash of the execution requests [EIP-7685]; zero before Electra
+}
+
+// RootsProof shows that a transaction is in the block of a bid, under the header
+// that the bid's own fields and these roots make: its hash must be the block hash.
+// It holds in every fork. As the payload of a proof of constraint type 1 it is
+// encoded in the format "EL-MPT v2":
+//
+//	payload = 0x02 ‖ rlp([roots, index, nodes])
+//	roots   = bytes: transactions_root ‖ withdrawals_root ‖ parent_beacon_block_root
+//	          ‖ requests_hash, 32 bytes each; before Electra without the last
+//	index, nodes as in "EL-MPT v1"
+type RootsProof struct {
+	Roots HeaderRoots
+	Index uint64
+	Nodes [][]byte
+}
+
+// Encode returns the payload.
+func (p RootsProof) Encode() ([]byte, error) {
+	roots := slices.Concat(p.Roots.Transactions[:], p.Roots.Withdrawals[:], p.Roots.ParentBeacon[:])
+	if p.Roots.Requests != [32]byte{} {
+		roots = append(roots, p.Roots.Requests[:]...)
+	}
+	var nodes []byte
+	for _, n := range p.Nodes {
+		nodes = rlpBytes(nodes, n)
+	}
+	payload := rlpList([]byte{rootsVersion}, rlpList(rlpNumber(rlpBytes(nil, roots), p.Index), nodes))
+	_, err := DecodeRootsProof(payload)
+	return payload, err
+}
+
+// DecodeRootsProof reads a payload. What it returns aliases the payload. Fault: ErrProof.
+func DecodeRootsProof(payload []byte) (p RootsProof, err error) {
+	if len(payload) == 0 || len(payload) > MaxProof || payload[0] != rootsVersion {
+		return p, ErrProof.With("%d bytes, or another version", len(payload))
+	}
+	r := rlpReader{rest: payload[1:]}
+	items := r.list()
+	roots := items.bytes()
+	p.Index = items.number()
+	nodes := items.list()
+	p.Nodes = nodes.strings(maxNodes)
+	switch {
+	case items.bad || nodes.bad || len(r.rest)+len(items.rest) > 0:
+		return RootsProof{}, ErrProof.With("not canonical RLP, or too many items")
+	case len(roots) != 96 && len(roots) != 128:
+		return RootsProof{}, ErrProof.With("roots of %d bytes", len(roots))
+	case p.Index >= 1<<depthTransactions || len(p.Nodes) == 0:
+		return RootsProof{}, ErrProof.With("index %d, %d nodes", p.Index, len(p.Nodes))
+	}
+	copy(p.Roots.Transactions[:], roots)
+	copy(p.Roots.Withdrawals[:], roots[32:])
+	copy(p.Roots.ParentBeacon[:], roots[64:])
+	copy(p.Roots.Requests[:], roots[96:])
+	return p, nil
+}
+
+// ProofFormat is how a proof is encoded.
+type ProofFormat uint8
+
+// The formats, told apart by their first byte or by their length.
+const (
+	ProofUnknown ProofFormat = iota
+	ProofHeader              // InclusionProof, "EL-MPT v1"
+	ProofRoots               // RootsProof, "EL-MPT v2"
+	ProofBranch              // BranchProof, the specification's example
+	ProofBolt                // BoltProofs, one object for all
+)
+
+// FormatOf tells the format of a proof.
+func FormatOf(payload []byte) ProofFormat {
+	switch {
+	case IsBranchProof(payload):
+		return ProofBranch
+	case len(payload) == 0:
+		return ProofUnknown
+	case payload[0] == proofVersion:
+		return ProofHeader
+	case payload[0] == rootsVersion:
+		return ProofRoots
+	case payload[0] == '{':
+		return ProofBolt
+	}
+	return ProofUnknown
 }

@@ -82,9 +82,7 @@ func (p *TransactionProof) shaped() bool {
 			return false
 		}
 	}
-	last := p.Branch[depthTransactions]
-	n := binary.LittleEndian.Uint64(last)
-	return zero(last[8:]) && p.Index < n && n <= 1<<depthTransactions
+	return lengthCovers(p.Branch[depthTransactions], p.Index)
 }
 
 // VerifyTransaction says whether leaf is the hash tree root of transaction index

@@ -18,6 +18,9 @@ type Info struct {
 	SigningID       phase0.Root
 	CommitmentTypes []uint64
 	ConstraintTypes []uint64
+	// Excuses are the reasons of verdicts for which a promise that was not kept is
+	// not broken, for searchers to know. Optional.
+	Excuses []string
 }
 
 // Module is implemented in process, over HTTP, and by Set for many. It keeps no

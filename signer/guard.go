@@ -57,6 +57,9 @@ func guardCommitment(v commitments.View, e ledger.Entry) error {
 	if e.Draft == nil || objects(e) != 1 {
 		return ErrIncoherent.With("a commitment entry holds a draft and nothing else")
 	}
+	if d := v.Delegation; d != nil && !e.Delegate.IsZero() && (e.Delegate != d.Message.Delegate || e.Key != commitments.ECDSAKey(d.Message.Committer)) {
+		return ErrIncoherent.With("the slot's delegation names another delegate or committer")
+	}
 	if v.Closed && !promised(v.Page, e) {
 		return ledger.ErrPageClosed.With("slot %d", v.Slot)
 	}

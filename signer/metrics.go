@@ -7,7 +7,10 @@ import (
 )
 
 // Metrics counts what was asked of the signer. A nil *Metrics counts nothing.
-type Metrics struct{ requests, contradictions *metrics.CounterVec }
+type Metrics struct {
+	requests, contradictions *metrics.CounterVec
+	groups, members          *metrics.Counter
+}
 
 // NewMetrics registers the signer's metrics.
 func NewMetrics(r *metrics.Registry) *Metrics {
@@ -20,6 +23,22 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 			Name: "sidecar_signer_contradictions_total",
 			Help: "Requests refused because they contradict what is signed already, by kind of entry; each is in the log.",
 		}, "kind"),
+		groups: r.Counter(metrics.Opts{
+			Name: "sidecar_signer_groups_total",
+			Help: "Signatures of delegates over groups of commitments.",
+		}),
+		members: r.Counter(metrics.Opts{
+			Name: "sidecar_signer_grouped_total",
+			Help: "Commitments that these signatures cover.",
+		}),
+	}
+}
+
+// grouped counts one signature over a number of commitments.
+func (m *Metrics) grouped(n int) {
+	if m != nil {
+		m.groups.Inc()
+		m.members.Add(n)
 	}
 }
 

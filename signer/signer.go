@@ -43,7 +43,7 @@ type Policy interface {
 // Book is the ledger, as the signer needs it.
 type Book interface {
 	Append(ctx context.Context, id commitments.PageID, decide func(commitments.View) (ledger.Entry, error)) (ledger.Receipt, error)
-	Seal(ctx context.Context, r ledger.Receipt, signature []byte) error
+	Seal(ctx context.Context, r ledger.Receipt, ink ledger.Ink) (ledger.Ink, error)
 }
 
 // Signer signs what policy, guard and ledger agree to. Make it as &Signer{…};
@@ -71,11 +71,15 @@ type Signer struct {
 	Metrics *Metrics
 
 	validated sync.Map // phase0.BLSPubKey → *bls.PublicKey, to verify our own signatures
+	alone     sync.Map // seq → *group, of entries that are signed again
 }
 
 // Sign is the only road to a signature: decide names what to sign, policy and
 // guard agree, the entry is on disk, the key signs, the signature is on disk.
 // Then, and not before, the caller has it. decide runs under the ledger's lock.
+//
+// A commitment with a delegate is signed by both: its key signs the commitment,
+// the delegate the group of all that became durable in one step. See group.
 //
 // The same resource with the same root again yields the stored signature. If
 // the key or the disk fails after the entry stands, the entry stays and counts
@@ -122,24 +126,26 @@ func (s *Signer) sign(ctx context.Context, id commitments.PageID, decide func(co
 		return r, err
 	}
 	// 2. Signed before: the same bytes again.
-	if len(r.Signature) > 0 {
+	if len(r.Signature) > 0 && (!r.Imported || r.Entry.Delegate.IsZero()) {
 		return r, nil
 	}
 	if over != nil {
 		return r, over
 	}
-	// 3. The key signs. A crash or an error from here on: the entry is a promise
+	if len(r.Signature) > 0 {
+		r.Proxy, err = s.completed(ctx, r)
+		return r, err
+	}
+	// 3. The keys sign. A crash or an error from here on: the entry is a promise
 	// without ink, which every reader of the page honours, and a repeat signs it.
-	signature, err := s.ink(ctx, r.Entry)
+	ink, err := s.inked(ctx, r)
 	if err != nil {
 		return r, err
 	}
-	// 4. The signature is on disk before anyone has it.
-	if err := s.Ledger.Seal(ctx, r, signature); err != nil {
-		return r, err
-	}
-	r.Signature = signature
-	return r, nil
+	// 4. The signatures are on disk before anyone has them. Another caller's may
+	// have been there first.
+	r.Ink, err = s.Ledger.Seal(ctx, r, ink)
+	return r, err
 }
 
 // Note writes what nobody signs: that a page is closed, a header was served, a
@@ -158,7 +164,8 @@ func (s *Signer) Note(ctx context.Context, id commitments.PageID, e ledger.Entry
 
 // agree is what stands between a decision and the disk.
 func (s *Signer) agree(v commitments.View, e ledger.Entry) (ledger.Entry, error) {
-	if s.Policy == nil || !s.Policy.Allows(e.Module, e.Kind, e.Key) {
+	if s.Policy == nil || !s.Policy.Allows(e.Module, e.Kind, e.Key) ||
+		!e.Delegate.IsZero() && !s.Policy.Allows(e.Module, e.Kind, commitments.BLSKey(e.Delegate)) {
 		return e, ErrNotAllowed.With("module %.64q, %s", e.Module, e.Kind)
 	}
 	if names := resources(v.PageID, e); names != nil {

@@ -313,8 +313,8 @@ func TestSign_KeyFails(t *testing.T) {
 // sick is a book whose Seal fails.
 type sick struct{ *ledger.Ledger }
 
-func (sick) Seal(context.Context, ledger.Receipt, []byte) error {
-	return ledger.ErrPoisoned.With("disk")
+func (sick) Seal(context.Context, ledger.Receipt, ledger.Ink) (ledger.Ink, error) {
+	return ledger.Ink{}, ledger.ErrPoisoned.With("disk")
 }
 
 func TestSign_ReleasesNothingThatIsNotSealed(t *testing.T) {

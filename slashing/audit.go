@@ -1,8 +1,10 @@
-// Package slashing judges our own blocks against what we promised for them.
+// Package slashing judges our own blocks against what we promised for them, and
+// keeps what shows it.
 //
-// It promises that every promise gets a verdict, in the ledger, once its block
-// can be read, and that silence is never one: a node that does not answer
-// leaves the promise unjudged. It signs nothing and never changes a promise.
+// It promises that every promise gets a verdict, in the ledger, once both nodes
+// agree on its block: provisional at the head, then justified, then final, and
+// reached anew when the chain changes its mind. Silence is never a verdict. What
+// nodes forget is captured at once. It signs nothing and changes no promise.
 package slashing
 
 import (
@@ -18,6 +20,7 @@ import (
 	"sidecar/fault"
 	"sidecar/internal/beacon"
 	"sidecar/internal/ledger"
+	"sidecar/slashing/evidence"
 )
 
 // Faults of this package.
@@ -49,14 +52,6 @@ type (
 	Module interface {
 		Audit(ctx context.Context, page commitments.Page, block commitments.Block) ([]commitments.Verdict, error)
 	}
-	// Beacon knows the canonical block of a slot, or that there is none.
-	Beacon interface {
-		Block(ctx context.Context, slot phase0.Slot) (beacon.BlockInfo, error)
-	}
-	// Execution reads a block with its transactions.
-	Execution interface {
-		BlockByHash(ctx context.Context, hash phase0.Hash32) (commitments.Block, error)
-	}
 )
 
 // Config is what New needs.
@@ -69,19 +64,33 @@ type Config struct {
 	Beacon    Beacon
 	Execution Execution
 
-	// After is how many slots after its own a page is judged, so that late
-	// blocks and short reorganisations are over. Default 2.
+	// After is how many slots after its own a page is first judged. Default 1.
 	After uint64
+
+	// Store keeps captures and evidence. Required.
+	Store *Store
 
 	Log     *slog.Logger // Optional.
 	Metrics *Metrics     // Optional.
 }
 
-// Auditor judges the pages whose slots have passed.
+// Auditor judges the pages whose slots have passed. All but Config belongs to Run.
 type Auditor struct {
 	Config
-	first phase0.Slot // no page of an earlier slot is unjudged; Run's own
-	tries map[commitments.PageID]try
+	nodes
+	rules  *rulebook
+	first  phase0.Slot // no page of an earlier slot is unsettled
+	tries  map[commitments.PageID]try
+	known  map[commitments.PageID]judged
+	pruned phase0.Slot // captures of earlier slots are gone
+}
+
+// judged is what a page was last judged by, so that nothing is read again while
+// that stays canonical.
+type judged struct {
+	root phase0.Root // of the beacon block; zero: look again
+	at   phase0.Slot // when
+	done bool        // captured with its child; a fault has its evidence
 }
 
 // try is a page that could not be judged.
@@ -92,24 +101,28 @@ type try struct {
 
 // New checks c and fills in its defaults.
 func New(c Config) (*Auditor, error) {
-	if c.Clock == nil || c.Book == nil || c.Signer == nil || c.Module == nil || c.Beacon == nil || c.Execution == nil {
-		return nil, errors.New("auditor: clock, book, signer, module, beacon and execution are required")
+	if c.Clock == nil || c.Book == nil || c.Signer == nil || c.Module == nil || c.Beacon == nil || c.Execution == nil || c.Store == nil {
+		return nil, errors.New("auditor: clock, book, signer, module, beacon, execution and store are required")
 	}
 	if c.After == 0 {
-		c.After = 2
+		c.After = 1
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Auditor{Config: c, tries: map[commitments.PageID]try{}}, nil
+	return &Auditor{
+		Config: c, nodes: nodes{c.Spec, c.Beacon, c.Execution}, rules: &rulebook{spec: c.Spec, node: c.Execution},
+		tries: map[commitments.PageID]try{}, known: map[commitments.PageID]judged{},
+	}, nil
 }
 
-// Run judges at every slot, and again whatever could not be judged before,
-// until ctx ends. It then returns nil.
+// Run judges in the middle of every slot, when its block is there and no header
+// is awaited, and again whatever could not be judged before, until ctx ends. It
+// then returns nil.
 func (a *Auditor) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		again := a.round(ctx)
-		wait := a.Clock.Until(a.Clock.Start(a.Clock.Slot() + 1))
+		wait := a.Clock.Until(a.Clock.Start(a.Clock.SlotAt(a.Clock.Now().Add(a.Spec.SlotDuration/2)) + 1).Add(-a.Spec.SlotDuration / 2))
 		if !again.IsZero() {
 			wait = min(wait, a.Clock.Until(again))
 		}
@@ -123,41 +136,52 @@ func (a *Auditor) Run(ctx context.Context) error {
 	return nil
 }
 
-// round judges every page that is due, and returns when the next retry is.
+// round looks at every page that is due, and returns when the next retry is.
 func (a *Auditor) round(ctx context.Context) (again time.Time) {
 	now := a.Clock.Slot()
 	first, open := now, 0
+	var final *beacon.Finality
 	for _, p := range a.Book.Pages(a.first) {
-		due := len(unjudged(p))
-		if due == 0 {
+		left := unsettled(p)
+		if left == 0 {
+			delete(a.known, p.PageID)
 			continue
 		}
-		open += due
 		first = min(first, p.Slot)
-		if uint64(p.Slot)+a.After >= uint64(now) || ctx.Err() != nil { // slot + After must have passed
+		open += left
+		if uint64(p.Slot)+a.After > uint64(now) || ctx.Err() != nil {
 			continue
 		}
 		t := a.tries[p.PageID]
 		if a.Clock.Until(t.next) <= 0 {
-			if t = a.attempt(ctx, p, t); t.next.IsZero() {
-				open -= due
-				continue
-			}
+			t = a.attempt(ctx, p, t, &final)
 		}
-		if again.IsZero() || t.next.Before(again) {
+		if !t.next.IsZero() && (again.IsZero() || t.next.Before(again)) {
 			again = t.next
 		}
 	}
 	a.first = first
 	a.Metrics.unjudged(open)
+	a.prune(first)
 	return again
 }
 
-// attempt judges one page; the zero try means that it is done.
-func (a *Auditor) attempt(ctx context.Context, p commitments.Page, before try) try {
+// prune forgets captures that no proof can use any more: of slots before the
+// first unsettled one, further back than a chain can check.
+func (a *Auditor) prune(first phase0.Slot) {
+	old := first - min(first, evidence.Window)
+	if old >= a.pruned+phase0.Slot(a.Spec.SlotsPerEpoch) {
+		a.Store.prune(old)
+		a.pruned = old
+	}
+}
+
+// attempt looks at one page; the zero try means that all that is known by now is
+// written down.
+func (a *Auditor) attempt(ctx context.Context, p commitments.Page, before try, final **beacon.Finality) try {
 	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
-	err := a.judge(ctx, p)
+	err := a.page(ctx, p, final)
 	if err == nil {
 		delete(a.tries, p.PageID)
 		return try{}
@@ -168,81 +192,6 @@ func (a *Auditor) attempt(ctx context.Context, p commitments.Page, before try) t
 	a.Metrics.failed()
 	a.Log.Warn("Promises cannot be judged yet", "slot", uint64(p.Slot), "reason", fault.Code(err), "error", err, "again_in_ms", wait.Milliseconds())
 	return t
-}
-
-// judge asks for the block of a page, has its module judge it, and writes the
-// verdicts down. A verdict written twice is the same verdict: after a crash
-// here, the rest of the page is judged again.
-func (a *Auditor) judge(ctx context.Context, p commitments.Page) error {
-	block, err := a.block(ctx, p.Slot)
-	if err != nil {
-		return err
-	}
-	verdicts, err := a.Module.Audit(ctx, p, block)
-	if err != nil {
-		return err
-	}
-	open := unjudged(p)
-	known := map[phase0.Hash32]bool{}
-	for i := range p.Promises {
-		known[p.Promises[i].Commitment.RequestHash] = true
-	}
-	for _, v := range verdicts {
-		if !known[v.RequestHash] {
-			return ErrVerdict.With("a request hash that is not on the page of slot %d", p.Slot)
-		}
-		if !open[v.RequestHash] || v.Outcome == commitments.Unknown || v.Outcome > commitments.Excused {
-			continue
-		}
-		if err := a.record(ctx, p.PageID, v); err != nil {
-			return err
-		}
-		delete(open, v.RequestHash)
-	}
-	if len(open) > 0 {
-		return ErrUndecided.With("%d promises of slot %d have no verdict", len(open), p.Slot)
-	}
-	return nil
-}
-
-// block reads the canonical block of a slot, from both sides of the node.
-func (a *Auditor) block(ctx context.Context, slot phase0.Slot) (commitments.Block, error) {
-	info, err := a.Beacon.Block(ctx, slot)
-	switch {
-	case err != nil:
-		return commitments.Block{}, err
-	case info.Slot != slot:
-		return commitments.Block{}, ErrUndecided.With("block of slot %d, asked for %d", info.Slot, slot)
-	case info.Missed:
-		return commitments.Block{Slot: slot, Missed: true}, nil
-	case info.Optimistic:
-		return commitments.Block{}, ErrUndecided.With("the block of slot %d is not verified yet", slot)
-	}
-	b, err := a.Execution.BlockByHash(ctx, info.ExecutionHash)
-	if err != nil {
-		return commitments.Block{}, err
-	}
-	if b.Hash != info.ExecutionHash {
-		return commitments.Block{}, ErrUndecided.With("the execution node answered with another block than that of slot %d", slot)
-	}
-	b.Slot = slot
-	return b, nil
-}
-
-func (a *Auditor) record(ctx context.Context, id commitments.PageID, v commitments.Verdict) error {
-	if err := a.Signer.Note(ctx, id, ledger.Entry{Kind: ledger.KindVerdict, Module: moduleName, Verdict: &v}); err != nil {
-		return err
-	}
-	a.Metrics.judged(v.Outcome)
-	level := slog.LevelInfo
-	switch v.Outcome {
-	case commitments.Broken:
-		level = slog.LevelError
-	case commitments.Excused:
-		level = slog.LevelWarn
-	}
-	a.Log.Log(ctx, level, "Promise judged", "slot", uint64(id.Slot), "outcome", v.Outcome.String(), "reason", v.Reason, "request_hash", v.RequestHash.String())
-	return nil
 }
 
 // Result returns the latest verdict on the promise that answers a request;
@@ -266,18 +215,12 @@ func latest(p commitments.Page, hash phase0.Hash32) (v commitments.Verdict, ok b
 	return v, ok
 }
 
-// unjudged is the set of promises on a page without a final verdict.
-func unjudged(p commitments.Page) map[phase0.Hash32]bool {
-	var open map[phase0.Hash32]bool
+// unsettled counts the promises on a page without a verdict that stays.
+func unsettled(p commitments.Page) (n int) {
 	for i := range p.Promises {
-		hash := p.Promises[i].Commitment.RequestHash
-		if v, ok := latest(p, hash); ok && v.Outcome != commitments.Unknown {
-			continue
+		if v, ok := latest(p, p.Promises[i].Commitment.RequestHash); !ok || !v.Settled() {
+			n++
 		}
-		if open == nil {
-			open = map[phase0.Hash32]bool{}
-		}
-		open[hash] = true
 	}
-	return open
+	return n
 }

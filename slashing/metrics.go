@@ -3,11 +3,13 @@ package slashing
 import (
 	"sidecar/commitments"
 	"sidecar/internal/metrics"
+	"sidecar/slashing/evidence"
 )
 
 // Metrics counts verdicts. Nil counts nothing.
 type Metrics struct {
 	promises *metrics.CounterVec
+	evidence *metrics.CounterVec
 	failures *metrics.Counter
 	open     *metrics.Gauge
 }
@@ -17,8 +19,11 @@ type Metrics struct {
 func NewMetrics(r *metrics.Registry) *Metrics {
 	m := &Metrics{
 		promises: r.CounterVec(metrics.Opts{
-			Name: "sidecar_promises_total", Help: "Promises judged, by outcome.",
-		}, "outcome"),
+			Name: "sidecar_promises_total", Help: "Verdicts on promises, by outcome and stage: provisional at the head, justified, final; unknown is a verdict that the chain took back, or a proof that came too late.",
+		}, "outcome", "stage"),
+		evidence: r.CounterVec(metrics.Opts{
+			Name: "sidecar_evidence_total", Help: "Evidence files kept against this sidecar, by fault.",
+		}, "fault"),
 		failures: r.Counter(metrics.Opts{
 			Name: "sidecar_audit_failures_total", Help: "Attempts to judge a page that ended without a verdict for each promise.",
 		}),
@@ -26,15 +31,26 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 			Name: "sidecar_promises_unjudged", Help: "Promises without a final verdict, those of slots to come included.",
 		}),
 	}
-	for _, o := range []commitments.Outcome{commitments.Kept, commitments.Broken, commitments.Excused} {
-		m.promises.With(o.String())
+	for _, o := range []commitments.Outcome{commitments.Kept, commitments.Broken, commitments.Excused, commitments.Unknown} {
+		for _, s := range []commitments.Stage{commitments.Provisional, commitments.Justified, commitments.Final} {
+			m.promises.With(o.String(), s.String())
+		}
+	}
+	for _, k := range []evidence.Kind{evidence.Absent, evidence.Double} {
+		m.evidence.With(string(k))
 	}
 	return m
 }
 
-func (m *Metrics) judged(o commitments.Outcome) {
+func (m *Metrics) judged(v commitments.Verdict) {
 	if m != nil {
-		m.promises.With(o.String()).Inc()
+		m.promises.With(v.Outcome.String(), v.Stage.String()).Inc()
+	}
+}
+
+func (m *Metrics) packed(k evidence.Kind) {
+	if m != nil {
+		m.evidence.With(string(k)).Inc()
 	}
 }
 

@@ -75,11 +75,15 @@ func (j *journey) counted(car *devnet.Process, outcome string) float64 {
 // ledger, byte for byte, and every promise is kept by that slot's block.
 func journeyStorm(t *testing.T) {
 	const rounds, enough = 3, 10 // answers in each
+	slots := phase0.Slot(5)      // for all of them
+	if raceFlag != "" {
+		slots = 12
+	}
 	j := journeyChain(t, simnet.Options{SlotDuration: 2 * time.Second, SSZ: true, BuildLead: 300 * time.Millisecond})
 	j.write(devnet.Options{PBS: journeyBudgetLine, Lead: 800 * time.Millisecond})
 	car := j.spawn()
 	j.ready()
-	s := storm{journey: j, slot: j.net.Clock.Slot() + 4, answered: make([][]journeyPromise, len(j.net.Accounts))}
+	s := storm{journey: j, slot: j.net.Clock.Slot() + slots, answered: make([][]journeyPromise, len(j.net.Accounts))}
 	for round := range rounds {
 		s.rain(car.GatewayURL, enough, func() { car.Kill() })
 		next, err := j.launch()

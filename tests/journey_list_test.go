@@ -48,6 +48,7 @@ func journeys() []journeyOf {
 		{"promise/refused", journeyRefused},
 		{"promise/no path", journeyNoPath},
 		{"promise/nodes down", journeyNodesDown},
+		{"promise/price", journeyPrice},
 		{"promise/files", journeyFiles},
 		journeyCrash("after the promise", func(*journey, journeyPromise) error { return nil }),
 		journeyCrash("after the cut-off", func(j *journey, p journeyPromise) error {

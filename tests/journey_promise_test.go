@@ -212,7 +212,7 @@ func (j *journey) keep(two []journeyPromise) error {
 // node builds its own block in the same slot, without the transaction, and the
 // audit says so.
 func journeyBroken(t *testing.T) {
-	j := journeyStart(t, simnet.Options{SSZ: true}, devnet.Options{PBS: journeyBudgetLine})
+	j := journeyStart(t, simnet.Options{SSZ: true}, devnet.Options{PBS: journeyBudgetLine, Gateway: "max_unproven = 0"})
 	j.ready()
 	var broken []journeyPromise
 	for _, scene := range []struct {

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,8 +25,26 @@ import (
 type signerHouse struct {
 	dir, url string
 	run      *exec.Cmd
-	out      bytes.Buffer
+	out      heard
 	exited   chan error
+}
+
+// heard is what a process says, while it says it.
+type heard struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *heard) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *heard) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 const (

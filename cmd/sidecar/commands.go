@@ -28,8 +28,10 @@ const usage = `sidecar proposes through relays, promises what its blocks will ho
     --new-keys                      state that no key of FILE ever promised anything: the new ledger need not hold
     --new-history                   make a ledger although proxy keys are there: theirs is lost; the new one holds
   sidecar ledger verify | show | export | import | adopt    look after a ledger that no sidecar has open
+  sidecar report  price             what the prices of FILE would have made of past slots; see sidecar report price -h
   sidecar tls     --dir DIR         make certificates for the Signer API and its callers; see sidecar tls -h
   sidecar module  test | new        hold a module to the suite; write a new one; see sidecar module -h
+  sidecar prove FILE --rpc URL --key FILE   have a broken promise slashed; see sidecar prove -h
   sidecar version                   print the version
 
 FILE is sidecar.toml unless CB_CONFIG or the flag says otherwise. Secrets are never flags.
@@ -46,8 +48,14 @@ func command(ctx context.Context, args []string) error {
 	if args[0] == "module" {
 		return moduleCommand(ctx, args[1:])
 	}
+	if args[0] == "report" {
+		return reportCommand(ctx, args[1:])
+	}
 	if args[0] == "ledger" {
 		return ledgerCommand(ctx, args[1:])
+	}
+	if args[0] == "prove" {
+		return prove(ctx, args[1:])
 	}
 	flags, file := newFlags(args[0])
 	var made app.InitOptions

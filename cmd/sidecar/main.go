@@ -50,8 +50,18 @@ func untilSignal() context.Context {
 // exitCode tells supervisors what kind of failure it was.
 func exitCode(err error) int {
 	switch fault.Code(err) {
-	case "usage":
+	case "usage", "evidence_malformed":
 		return 2
+	case "evidence_too_late":
+		return 3
+	case "sender_key_invalid":
+		return 4
+	case "journal_broken", "journal_locked":
+		return 5
+	case "evidence_acquits", "fault_vetoed":
+		return 7
+	case "onchain_unfinished":
+		return exitUnfinished
 	case "config_invalid", "tls_invalid", "signer_modules_invalid", "relay_url_invalid", "relay_config_invalid": // only a start sees the relay's key on the curve
 		return 3
 	case "keystore_invalid", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds", "keystore_empty", "proxy_missing", "proxy_store_unserved", "proxy_delegation_invalid",

@@ -68,31 +68,52 @@ func (g *Gateway) commit(ctx context.Context, r commitments.Request, quote *phas
 	return s, err
 }
 
-// place finds the page of a slot, or of our next slot if the request leaves it
-// to us.
-func (g *Gateway) place(slot phase0.Slot) (commitments.PageID, error) {
+// place finds the page of a slot, or of our next slot that has a path if the
+// request leaves it to us. Faults: ErrTooLate, ErrTooEarly, ErrNotOurs, those of path.
+func (g *Gateway) place(ctx context.Context, slot phase0.Slot, types []uint64) (commitments.PageID, error) {
 	now := g.Clock.Slot()
 	last := now + phase0.Slot(g.MaxSlotsAhead)
 	if slot == 0 {
-		for s := now + 1; s <= last; s++ {
-			id, ours := g.page(s)
-			if ours && !g.closed(s) && !g.Views.View(id).Closed {
-				return id, nil
-			}
-		}
-		return commitments.PageID{}, ErrNotOurs.With("none in the next %d slots", g.MaxSlotsAhead)
+		return g.choose(ctx, types)
 	}
 	switch {
-	case slot <= now || g.closed(slot):
+	case slot <= now:
 		return commitments.PageID{}, ErrTooLate.With("slot %d", slot)
 	case slot > last || g.Spec.Epoch(slot) > g.Spec.Epoch(now)+1: // duties are known for this epoch and the next
 		return commitments.PageID{}, ErrTooEarly.With("slot %d", slot)
 	}
 	id, ours := g.page(slot)
-	if !ours {
+	switch {
+	case !ours:
 		return id, ErrNotOurs.With("slot %d", slot)
+	case g.closed(id):
+		return id, ErrTooLate.With("slot %d", slot)
+	}
+	if _, err := g.path(ctx, id, types); err != nil {
+		return id, err
+	}
+	if g.closed(id) { // its path closes earlier than was known
+		return id, ErrTooLate.With("slot %d", slot)
 	}
 	return id, nil
+}
+
+// choose finds our next slot that is open and has a path.
+func (g *Gateway) choose(ctx context.Context, types []uint64) (commitments.PageID, error) {
+	err := ErrNotOurs.With("none in the next %d slots", g.MaxSlotsAhead)
+	for _, id := range g.upcoming() {
+		if g.closed(id) || g.Views.View(id).Closed {
+			continue
+		}
+		var none error
+		if _, none = g.path(ctx, id, types); none == nil && !g.closed(id) {
+			return id, nil
+		}
+		if none != nil {
+			err = none
+		}
+	}
+	return commitments.PageID{}, err
 }
 
 func (g *Gateway) page(slot phase0.Slot) (commitments.PageID, bool) {
@@ -130,7 +151,7 @@ func (g *Gateway) promise(ctx context.Context, id commitments.PageID, m modules.
 			if i := slices.IndexFunc(now.Promises, func(p commitments.Promise) bool { return p.Commitment.RequestHash == hash }); i >= 0 {
 				return g.again(now.Promises[i], info, key), nil // the same request won the race: its answer is ours
 			}
-			if g.closed(id.Slot) { // the module may have taken until here
+			if g.closed(id) { // the module may have taken until here
 				return ledger.Entry{}, ErrTooLate.With("slot %d", id.Slot)
 			}
 			if err := admit(now, view.Seq, draft, g.limit(id.Slot), g.MaxCount); err != nil {
@@ -163,11 +184,7 @@ func (g *Gateway) reply(ctx context.Context, id commitments.PageID, p commitment
 	if err != nil {
 		return commitments.SignedCommitment{}, err
 	}
-	key := g.Delegate
-	if d := g.Views.Page(id).Delegation; d != nil {
-		key = d.Message.Delegate
-	}
-	e := g.again(p, info, key)
+	e := g.again(p, info, g.party(id).Delegate)
 	receipt, err := g.Signer.Sign(ctx, id, func(commitments.View) (ledger.Entry, error) { return e, nil })
 	return signed(receipt), err
 }
@@ -237,33 +254,26 @@ func (g *Gateway) Slots(ctx context.Context) (commitments.SlotInfoResponse, erro
 	if g.draining.Load() {
 		return out, nil
 	}
-	offered := map[phase0.BLSPubKey][]uint64{}
-	now := g.Clock.Slot()
-	for s := now + 1; s <= now+phase0.Slot(g.MaxSlotsAhead); s++ {
-		id, ours := g.page(s)
-		if !ours || g.closed(s) || g.Views.Page(id).Closed {
+	for _, id := range g.upcoming() {
+		if g.closed(id) || g.Views.Page(id).Closed {
 			continue
 		}
-		types, known := offered[id.Proposer]
-		if !known {
-			types = g.types(ctx, id.Proposer)
-			offered[id.Proposer] = types
-		}
+		types := g.types(ctx, id)
 		if len(types) == 0 {
 			continue
 		}
 		out.Slots = append(out.Slots, commitments.SlotInfo{
-			Slot: s, Offerings: []commitments.Offering{{ChainID: g.Spec.ChainID, CommitmentTypes: types}},
+			Slot: id.Slot, Offerings: []commitments.Offering{{ChainID: g.Spec.ChainID, CommitmentTypes: types}},
 		})
 	}
 	return out, nil
 }
 
-// types are the commitment types that can be kept for a proposer.
-func (g *Gateway) types(ctx context.Context, proposer phase0.BLSPubKey) (all []uint64) {
-	relays := g.RelaysFor(proposer)
+// types are the commitment types that can be kept on a page.
+func (g *Gateway) types(ctx context.Context, id commitments.PageID) (all []uint64) {
 	for _, m := range g.Modules() {
-		if info := m.Info(); g.paths.exist(ctx, relays, info.ConstraintTypes) {
+		info := m.Info()
+		if _, err := g.path(ctx, id, info.ConstraintTypes); err == nil {
 			all = append(all, info.CommitmentTypes...)
 		}
 	}

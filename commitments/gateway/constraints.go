@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"maps"
 	"strconv"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"sidecar/commitments"
 	"sidecar/fault"
 	"sidecar/internal/ledger"
+	relays "sidecar/internal/relay"
 )
 
 // Run closes each page at its cut-off and sends its constraints, and keeps the
@@ -18,14 +20,12 @@ import (
 // way. What a crash left undone is taken up first.
 func (g *Gateway) Run(ctx context.Context) error {
 	defer g.stop()
-	g.spawn(func(ctx context.Context) { g.paths.run(ctx, g.Relays, g.Metrics.relays) })
+	g.spawn(g.watchPaths)
+	g.spawn(g.follow)
+	g.spawn(g.watch)
 	g.resume()
 	for {
-		slot := g.Clock.Slot() + 1
-		for g.closed(slot) {
-			slot++
-		}
-		pause(ctx, g.Clock.Until(g.cutoff(slot)))
+		pause(ctx, g.Clock.Until(g.nextCutoff()))
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -45,7 +45,7 @@ func (g *Gateway) resume() {
 		switch {
 		case p.Slot > now && p.Delegation != nil:
 			d := *p.Delegation
-			g.spawn(func(ctx context.Context) { g.postDelegation(ctx, d) })
+			g.spawn(func(ctx context.Context) { g.postDelegation(ctx, p.PageID, d) })
 		case p.Slot <= now && !p.Empty() && p.Constraints == nil && len(p.Verdicts) == 0:
 			g.Log.Error("Promises were never sent to a relay", "slot", uint64(p.Slot), "promises", len(p.Promises))
 			g.Metrics.page("late")
@@ -60,7 +60,7 @@ func (g *Gateway) resume() {
 func (g *Gateway) closePages() {
 	now := g.Clock.Slot()
 	for _, p := range g.Views.Pages(now + 1) {
-		if id := p.PageID; g.closed(id.Slot) && g.begin(id, now) {
+		if id := p.PageID; g.closed(id) && g.begin(id, now) {
 			g.spawn(func(ctx context.Context) { g.enforce(ctx, id) })
 		}
 	}
@@ -75,6 +75,8 @@ func (g *Gateway) begin(id commitments.PageID, now phase0.Slot) bool {
 			delete(g.sending, old)
 		}
 	}
+	maps.DeleteFunc(g.shut, func(id commitments.PageID, _ bool) bool { return id.Slot < now })
+	maps.DeleteFunc(g.foreign, func(id commitments.PageID, _ string) bool { return id.Slot < now })
 	if g.sending[id] {
 		return false
 	}
@@ -96,9 +98,10 @@ func (g *Gateway) enforce(ctx context.Context, id commitments.PageID) {
 		g.Log.Error("Constraints could not be signed; promises are at risk", "slot", uint64(id.Slot), "reason", fault.Code(err), "error", err)
 		return
 	}
-	if g.send(ctx, id, s) == 0 {
+	if taken := g.send(ctx, id, s); taken < g.MinAcks {
 		g.Metrics.page("untaken")
-		g.Log.Error("No relay took the constraints; promises are at risk", "slot", uint64(id.Slot), "constraints", len(s.Message.Constraints))
+		g.Log.Error("Too few took the constraints; promises are at risk", "slot", uint64(id.Slot), "constraints", len(s.Message.Constraints),
+			"taken", taken, "min_acks", g.MinAcks)
 		return
 	}
 	g.Metrics.page("taken")
@@ -151,7 +154,7 @@ func (g *Gateway) seal(ctx context.Context, id commitments.PageID) (commitments.
 // constraintsEntry is the journal's line that closes a page: every constraint of
 // every promise, in the order the promises were made, the unsigned included.
 func (g *Gateway) constraintsEntry(p commitments.Page) (ledger.Entry, error) {
-	key := g.Delegate
+	key := g.partyFor(p.Proposer).Delegate
 	if p.Delegation != nil {
 		key = p.Delegation.Message.Delegate
 	}
@@ -171,43 +174,53 @@ func (g *Gateway) constraintsEntry(p commitments.Page) (ledger.Entry, error) {
 	}, nil
 }
 
-// send posts a constraints message to every relay at once and returns how many
-// took it. What each said goes to the ledger: evidence, should it come to that.
+// send posts a constraints message to every target at once, the same bytes until
+// each has taken them or the posts end, and returns how many did. A relay that says
+// no is not asked for a bid of the page, unless it changes its mind.
 func (g *Gateway) send(ctx context.Context, id commitments.PageID, s commitments.SignedConstraints) int {
-	relays := g.enforcers(id.Proposer)
-	type outcome struct {
-		relay    string
-		attempts int
-		took     time.Duration
-		err      error
-	}
-	done := make(chan outcome, len(relays))
-	began := g.Clock.Now()
-	for _, r := range relays {
+	targets := g.TargetsFor(id.Proposer)
+	done := make(chan outcome, len(targets))
+	for _, r := range targets {
 		go func() {
-			n := 0
-			err := g.deliver(ctx, func(ctx context.Context) error { n++; return r.PostConstraints(ctx, s) })
-			done <- outcome{r.Name(), n, g.Clock.Now().Sub(began), err}
+			done <- g.deliver(ctx, g.postsEnd(id.Slot), r.Name(), func(ctx context.Context) error {
+				err := r.PostConstraints(ctx, s)
+				g.standing.refuse(id, r.Name(), refuses(err))
+				return err
+			})
 		}()
 	}
 	taken := 0
-	for range relays {
+	for range targets {
 		o := <-done
-		g.Metrics.post("constraints", o.relay, o.err)
-		result := "accepted"
-		if o.err != nil {
-			result = "refused"
-			g.Log.Warn("Relay did not take the constraints", "slot", uint64(id.Slot), "relay", o.relay, "reason", fault.Code(o.err), "attempts", o.attempts)
-		} else {
+		if g.receipt(ctx, id, messageConstraints, o); o.err == nil {
 			taken++
-			g.Log.Info("Relay took the constraints", "slot", uint64(id.Slot), "relay", o.relay, "constraints", len(s.Message.Constraints), "ms", o.took.Milliseconds())
 		}
-		g.note(ctx, id, map[string]string{
-			"relay": o.relay, "outcome": result, "reason": fault.Code(o.err),
-			"attempts": strconv.Itoa(o.attempts), "at_ms": strconv.FormatInt(g.Clock.Now().UnixMilli(), 10),
-		})
 	}
 	return taken
+}
+
+// refuses says whether an error is a relay's no, and not its silence.
+func refuses(err error) bool { return errors.Is(err, relays.Err4xx) || errors.Is(err, relays.Err5xx) }
+
+// postsEnd is when the last attempt of a post for a slot begins.
+func (g *Gateway) postsEnd(slot phase0.Slot) time.Time { return g.Clock.Start(slot).Add(-g.PostsEnd) }
+
+// receipt keeps what a target said to a delegation or to constraints, and when:
+// evidence, should it come to that.
+func (g *Gateway) receipt(ctx context.Context, id commitments.PageID, message string, o outcome) {
+	g.Metrics.post(message, o.relay, o.err)
+	result := "accepted"
+	switch {
+	case o.err == nil:
+		g.Log.Info("Relay took the "+message, "slot", uint64(id.Slot), "relay", o.relay, "attempts", o.attempts, "ms", o.took.Milliseconds())
+	default:
+		result = "refused" // or silent: the reason tells
+		g.Log.Warn("Relay did not take the "+message, "slot", uint64(id.Slot), "relay", o.relay, "reason", fault.Code(o.err), "attempts", o.attempts)
+	}
+	g.note(ctx, id, map[string]string{
+		"message": message, "relay": o.relay, "outcome": result, "reason": fault.Code(o.err),
+		"attempts": strconv.Itoa(o.attempts), "at_ms": strconv.FormatInt(g.Clock.Now().UnixMilli(), 10),
+	})
 }
 
 // note writes a receipt. It may come after the deadline that ended the post.

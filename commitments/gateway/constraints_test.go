@@ -129,8 +129,8 @@ func TestConstraints_RetriesIdenticalBytes(t *testing.T) {
 			}
 		}
 		h.sleepUntil(-time.Second)
-		if n, _ := h.relays[1].took(); n < 39 || n > 41 {
-			t.Errorf("refusing relay: got %d attempts, want one each 100 ms from the cut-off to the slot", n)
+		if n, _ := h.relays[1].took(); n != 35 {
+			t.Errorf("refusing relay: got %d attempts, want one each 100 ms from 4,000 to 500 ms before the slot", n)
 		}
 		if log := h.log.String(); strings.Contains(log, "level=ERROR") || !strings.Contains(log, "relay=never") {
 			t.Errorf("log: %s", log)
@@ -145,13 +145,13 @@ func TestConstraints_NobodyTakesThem(t *testing.T) {
 		stop := h.run()
 		h.promise(request('a', 1))
 		h.sleepUntil(-time.Second)
-		if log := h.log.String(); !strings.Contains(log, `level=ERROR msg="No relay took the constraints`) {
+		if log := h.log.String(); !strings.Contains(log, `level=ERROR msg="Too few took the constraints`) {
 			t.Errorf("no alert: %s", log)
 		}
 		stop()
 		receipts := h.ledger.Len() - 3 // delegation, promise, constraints
-		if receipts != 2 {
-			t.Errorf("receipts: got %d, want 2", receipts)
+		if receipts != 4 {             // what each relay said to the delegation and to the constraints
+			t.Errorf("receipts: got %d, want 4", receipts)
 		}
 	})
 }

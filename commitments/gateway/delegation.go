@@ -19,6 +19,12 @@ const (
 	maxAttempts = 600         // a bound that the deadline reaches first
 )
 
+// What a receipt is for.
+const (
+	messageDelegation  = "delegation"
+	messageConstraints = "constraints"
+)
+
 // delegate returns the key that promises for a page. The first promise of a page
 // has the validator's key delegate to ours, once: entry, ink, and then the
 // relays, in the background. Faults: the signer's.
@@ -55,7 +61,14 @@ func (g *Gateway) makeDelegation(ctx context.Context, id commitments.PageID) (ph
 	if d := g.Views.Page(id).Delegation; d != nil {
 		return d.Message.Delegate, nil // made by the flight before
 	}
-	msg := commitments.Delegation{Proposer: id.Proposer, Delegate: g.Delegate, Committer: g.Committer, Slot: id.Slot}
+	if err := g.stopped(id); err != nil {
+		return phase0.BLSPubKey{}, err
+	}
+	if protocol := g.exclusive(id.Proposer); protocol != "" {
+		return phase0.BLSPubKey{}, ErrExclusive.With("%s", protocol)
+	}
+	who := g.partyFor(id.Proposer)
+	msg := commitments.Delegation{Proposer: id.Proposer, Delegate: who.Delegate, Committer: who.Committer, Slot: id.Slot}
 	object, err := msg.Root()
 	if err != nil {
 		return phase0.BLSPubKey{}, err
@@ -73,28 +86,31 @@ func (g *Gateway) makeDelegation(ctx context.Context, id commitments.PageID) (ph
 		return phase0.BLSPubKey{}, err
 	}
 	d := commitments.SignedDelegation{Message: msg, Nonce: nonce, SigningID: g.SigningID, Signature: blsSignature(r)}
-	g.spawn(func(ctx context.Context) { g.postDelegation(ctx, d) })
+	g.spawn(func(ctx context.Context) { g.postDelegation(ctx, id, d) })
 	return msg.Delegate, nil
 }
 
-// postDelegation hands a delegation to every constraints relay, until each has
-// taken it or the slot begins. It is safe to repeat: the bytes are the same.
-func (g *Gateway) postDelegation(ctx context.Context, d commitments.SignedDelegation) {
-	ctx, cancel := g.until(ctx, g.Clock.Start(d.Message.Slot))
+// postDelegation hands a delegation to every target, until each has taken it or
+// the posts end. It is safe to repeat: the bytes are the same. Where another's
+// delegation of the slot is known, ours is not posted beside it.
+func (g *Gateway) postDelegation(ctx context.Context, id commitments.PageID, d commitments.SignedDelegation) {
+	ctx, cancel := g.until(ctx, g.Clock.Start(id.Slot))
 	defer cancel()
-	relays := g.enforcers(d.Message.Proposer)
-	done := make(chan struct{}, len(relays))
-	for _, r := range relays {
+	targets := g.TargetsFor(id.Proposer)
+	done := make(chan struct{}, len(targets))
+	for _, r := range targets {
 		go func() {
 			defer func() { done <- struct{}{} }()
-			err := g.deliver(ctx, func(ctx context.Context) error { return r.PostDelegation(ctx, d) })
-			g.Metrics.post("delegation", r.Name(), err)
-			if err != nil {
-				g.Log.Warn("Relay did not take the delegation", "slot", uint64(d.Message.Slot), "relay", r.Name(), "reason", fault.Code(err))
+			g.readDelegations(ctx, r, id.Slot)
+			if err := g.stopped(id); err != nil {
+				g.Log.Error("The delegation is not posted", "slot", uint64(id.Slot), "relay", r.Name(), "reason", fault.Code(err))
+				return
 			}
+			o := g.deliver(ctx, g.postsEnd(id.Slot), r.Name(), func(ctx context.Context) error { return r.PostDelegation(ctx, d) })
+			g.receipt(ctx, id, messageDelegation, o)
 		}()
 	}
-	for range relays {
+	for range targets {
 		<-done
 	}
 }
@@ -105,31 +121,29 @@ func blsSignature(r ledger.Receipt) (s phase0.BLSSignature) {
 	return s
 }
 
-// enforcers are the relays of a proposer that are configured to honour constraints.
-func (g *Gateway) enforcers(proposer phase0.BLSPubKey) (out []Relay) {
-	for _, r := range g.RelaysFor(proposer) {
-		if r.HonoursConstraints() {
-			out = append(out, r)
-		}
-	}
-	return out
+// outcome is how a post to one target ended.
+type outcome struct {
+	relay    string
+	attempts int
+	took     time.Duration
+	err      error // of the last attempt
 }
 
-// deliver tries until post succeeds or ctx ends, and returns the last error of
-// post itself.
-func (g *Gateway) deliver(ctx context.Context, post func(context.Context) error) error {
-	last := ctx.Err()
-	for n := 0; n < maxAttempts && ctx.Err() == nil; n++ {
+// deliver tries until post succeeds, ctx ends or end has passed, at least once, and
+// returns how the last attempt went.
+func (g *Gateway) deliver(ctx context.Context, end time.Time, relay string, post func(context.Context) error) outcome {
+	o, began := outcome{relay: relay, err: ctx.Err()}, g.Clock.Now()
+	for ctx.Err() == nil && o.attempts < maxAttempts && (o.attempts == 0 || g.Clock.Until(end) > 0) {
 		attempt, cancel := context.WithTimeout(ctx, postTimeout)
-		err := post(attempt)
+		o.err = post(attempt)
 		cancel()
-		if err == nil {
-			return nil
+		o.attempts, o.took = o.attempts+1, g.Clock.Now().Sub(began)
+		if o.err == nil {
+			return o
 		}
-		last = err
 		pause(ctx, retryEvery)
 	}
-	return last
+	return o
 }
 
 // pause waits for d or the end of ctx.

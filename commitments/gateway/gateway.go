@@ -24,6 +24,7 @@ import (
 	"sidecar/commitments"
 	"sidecar/fault"
 	"sidecar/internal/ledger"
+	"sidecar/internal/quota"
 	"sidecar/modules"
 )
 
@@ -32,12 +33,15 @@ var (
 	ErrNotOurs   = fault.Define("not_our_slot", fault.Rejected, "None of our validators proposes in a slot this request can use.")
 	ErrTooLate   = fault.Define("too_late", fault.Rejected, "The slot no longer takes commitments.")
 	ErrTooEarly  = fault.Define("too_early", fault.Rejected, "The slot is too far ahead to take commitments.")
-	ErrNoPath    = fault.Define("no_path", fault.Rejected, "No relay at hand honours the constraints that would keep this promise.")
+	ErrNoPath    = fault.Define("no_path", fault.Rejected, "No relay or builder at hand is proven to take the constraints that would keep this promise, and to prove its bids.")
+	ErrExclusive = fault.Define("sold_elsewhere", fault.Rejected, "The validator's slots are sold through another protocol and never promised here.")
+	ErrForeign   = fault.Define("foreign_delegation", fault.Rejected, "The validator's key delegated this slot to someone else: the slot is stopped, and the key may be in use in two places.")
 	ErrFullGas   = fault.Define("slot_full_gas", fault.Rejected, "The slot has no gas left for this request.")
 	ErrFullBytes = fault.Define("slot_full_bytes", fault.Rejected, "The slot has no bytes left for this request.")
 	ErrFullCount = fault.Define("slot_full_count", fault.Rejected, "The slot holds as many promises as it may.")
 	ErrNoPromise = fault.Define("commitment_not_found", fault.NotFound, "No promise answers this request hash.")
 	ErrBusy      = fault.Define("gateway_busy", fault.Busy, "The gateway works on as many requests as it may.")
+	ErrHolding   = fault.Define("holding", fault.Unavailable, "The gateway promises nothing for this slot: another copy of its ledger may have.")
 	ErrDraining  = fault.Define("draining", fault.Unavailable, "The gateway is shutting down and makes no new promises.")
 )
 
@@ -72,14 +76,7 @@ type (
 		Page(id commitments.PageID) commitments.Page
 		Pages(first phase0.Slot) []commitments.Page
 		Find(requestHash phase0.Hash32) (commitments.Promise, commitments.PageID, bool)
-	}
-	// Relay is where delegations and constraints go.
-	Relay interface {
-		Name() string
-		HonoursConstraints() bool
-		Capabilities(ctx context.Context) ([]uint64, error)
-		PostDelegation(ctx context.Context, d commitments.SignedDelegation) error
-		PostConstraints(ctx context.Context, s commitments.SignedConstraints) error
+		Version() uint64 // grows with every change
 	}
 )
 
@@ -88,30 +85,53 @@ type Config struct {
 	Spec  chain.Spec
 	Clock *chain.Clock
 
-	// Lead is how long before its slot a page closes. Default: 4 s, or a third
-	// of a slot if that is less.
-	Lead          time.Duration
+	// Lead is how long before its slot a page closes, unless its path wants the
+	// constraints earlier. Default: 4 s, or a third of a slot if that is less.
+	Lead time.Duration
+	// PostsEnd is how long before the slot the last attempt begins to hand over
+	// constraints. Default: 500 ms, or a quarter of the least lead if that is less.
+	PostsEnd time.Duration
+	// MinAcks is how many targets must be a path for a page, and must take its
+	// constraints. Default 1.
+	MinAcks int
+	// MaxUnproven is for how many slots a relay may return unproven bids before it
+	// is no path any more. Default 2; negative: any number.
+	MaxUnproven   int
 	MaxSlotsAhead uint64           // default 64
 	Limit         commitments.Cost // of all promises of one slot
 	// GasPercent of the gas limit at the slot is the limit of gas, in place of
 	// Limit.Gas, once Head tells a gas limit. Head returns the latest execution block
 	// that is known and never waits. Optional.
-	GasPercent uint64
-	Head       func() (modules.Head, bool)
-	MaxCount      int              // promises of one slot; default 128
-	MaxRequests   int              // API calls at a time; one more is ErrBusy. Default 64
+	GasPercent  uint64
+	Head        func() (modules.Head, bool)
+	MaxCount    int // promises of one slot; default 128
+	MaxRequests int // API calls at a time; one more is ErrBusy. Default 128
+	// MaxSubscribers is how many may be told what becomes of requests as it
+	// happens. Default 256.
+	MaxSubscribers int
+	Access         Access // of callers. Optional
 
 	Modules  func() []modules.Module // the first that serves a type gets its requests
 	Signer   Signer
 	Schedule Schedule
 	Views    Views
-	Relays   func() []Relay // all of them, each once
-	// RelaysFor are those that serve a proposer: no other may hear of its
-	// slots, and no other's bid would be taken. Default: Relays.
-	RelaysFor func(proposer phase0.BLSPubKey) []Relay
+	Targets  func() []Target // all of them, each once
+	// TargetsFor are those that serve a proposer: no other may hear of its
+	// slots, and no other's bid would be taken. Default: Targets.
+	TargetsFor func(proposer phase0.BLSPubKey) []Target
+	// Exclusive names the protocol that a proposer's slots are sold through
+	// elsewhere; "" if none. Optional.
+	Exclusive func(proposer phase0.BLSPubKey) string
+
+	// Events of our slots: what the ledger does not tell of a promise's life.
+	// Optional.
+	Events modules.Events
 
 	Delegate  phase0.BLSPubKey // the proxy key that promises
 	Committer bellatrix.ExecutionAddress
+	// Parties says who promises for a proposer; without a delegate, the two above
+	// do. Optional.
+	Parties func(proposer phase0.BLSPubKey) Party
 	// SigningID is that of delegations and constraints messages. It must not be
 	// a module's: their nonces are slots, a module's are ledger positions.
 	SigningID phase0.Root
@@ -124,25 +144,33 @@ type Config struct {
 // Gateway makes promises and sends what keeps them.
 type Gateway struct {
 	Config
-	domain   phase0.Domain
-	paths    *paths
-	slots    chan struct{}      // cap MaxRequests
-	flights  singleflight.Group // delegations being made, by page
-	draining atomic.Bool
-	quotes   quotes
+	domain    phase0.Domain
+	paths     *paths
+	standing  *standing
+	leastLead time.Duration  // of any target, when New was called
+	places    *quota.Places  // MaxRequests
+	buckets   *quota.Buckets // of callers
+	diary     *diary
+	hub       *hub
+	flights   singleflight.Group // delegations being made, by page
+	draining  atomic.Bool
+	quotes    quotes
 
 	work    context.Context // of everything in the background; Run ends it
 	cancel  context.CancelFunc
-	mu      sync.Mutex // over stopped and sending
-	stopped bool
+	mu      sync.Mutex // over the rest, but wg
+	ended   bool
 	wg      sync.WaitGroup
-	sending map[commitments.PageID]bool // pages whose constraints are under way or done
+	sending map[commitments.PageID]bool   // pages whose constraints are under way or done
+	shut    map[commitments.PageID]bool   // pages that reached their cut-off
+	foreign map[commitments.PageID]string // pages that another delegate holds, and the relay that said so
+	offers  *bool                         // whether any slot was offered when last seen
 }
 
 // New checks c and fills in its defaults.
 func New(c Config) (*Gateway, error) {
-	if c.Clock == nil || c.Modules == nil || c.Signer == nil || c.Schedule == nil || c.Views == nil || c.Relays == nil {
-		return nil, errors.New("gateway: clock, modules, signer, schedule, views and relays are required")
+	if c.Clock == nil || c.Modules == nil || c.Signer == nil || c.Schedule == nil || c.Views == nil || c.Targets == nil {
+		return nil, errors.New("gateway: clock, modules, signer, schedule, views and targets are required")
 	}
 	if c.Delegate.IsZero() {
 		return nil, errors.New("gateway: no delegate key")
@@ -152,8 +180,12 @@ func New(c Config) (*Gateway, error) {
 			return nil, errors.New("gateway: module " + m.Info().ID + " has the gateway's signing id")
 		}
 	}
-	if c.RelaysFor == nil {
-		c.RelaysFor = func(phase0.BLSPubKey) []Relay { return c.Relays() }
+	if c.TargetsFor == nil {
+		c.TargetsFor = func(phase0.BLSPubKey) []Target { return c.Targets() }
+	}
+	c.MinAcks = max(c.MinAcks, 1)
+	if c.MaxUnproven == 0 {
+		c.MaxUnproven = 2
 	}
 	if c.Lead <= 0 {
 		c.Lead = min(4*time.Second, c.Spec.SlotDuration/3)
@@ -166,17 +198,33 @@ func New(c Config) (*Gateway, error) {
 		c.MaxCount = 128
 	}
 	if c.MaxRequests <= 0 {
-		c.MaxRequests = 64
+		c.MaxRequests = 128
+	}
+	if c.MaxSubscribers <= 0 {
+		c.MaxSubscribers = 256
+	}
+	if c.Access.ForwardedHeader == "" {
+		c.Access.ForwardedHeader = "X-Forwarded-For"
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	g := &Gateway{
-		Config: c, domain: c.Spec.Domain(chain.DomainCommitBoost), paths: newPaths(c.Clock, c.Spec.SlotDuration),
-		slots: make(chan struct{}, c.MaxRequests), sending: map[commitments.PageID]bool{},
+		Config: c, domain: c.Spec.Domain(chain.DomainCommitBoost), paths: newPaths(c.Clock, c.Spec.SlotDuration), standing: newStanding(c.MaxUnproven),
+		places: quota.NewPlaces(c.MaxRequests), buckets: quota.NewBuckets(maxCallers), diary: newDiary(c.Clock), hub: newHub(c.MaxSubscribers),
+		sending: map[commitments.PageID]bool{}, shut: map[commitments.PageID]bool{},
+		foreign: map[commitments.PageID]string{}, leastLead: c.Lead,
 	}
+	for _, t := range c.Targets() {
+		if t.Lead > 0 {
+			g.leastLead = min(g.leastLead, t.Lead)
+		}
+	}
+	if g.PostsEnd <= 0 {
+		g.PostsEnd = 500 * time.Millisecond
+	}
+	g.PostsEnd = min(g.PostsEnd, g.leastLead/4)
 	g.work, g.cancel = context.WithCancel(context.Background())
-	g.paths.spawn = g.spawn
 	return g, nil
 }
 
@@ -189,7 +237,7 @@ func (g *Gateway) Drain() { g.draining.Store(true) }
 func (g *Gateway) spawn(f func(ctx context.Context)) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.stopped {
+	if g.ended {
 		return false
 	}
 	g.wg.Go(func() { f(g.work) })
@@ -199,7 +247,7 @@ func (g *Gateway) spawn(f func(ctx context.Context)) bool {
 // stop ends what spawn began, and waits for it.
 func (g *Gateway) stop() {
 	g.mu.Lock()
-	g.stopped = true
+	g.ended = true
 	g.mu.Unlock()
 	g.cancel()
 	g.wg.Wait()
@@ -215,15 +263,9 @@ func (g *Gateway) module(t uint64) (modules.Module, modules.Info, error) {
 	return nil, modules.Info{}, modules.ErrUnknownType.With("type %d", t)
 }
 
-// cutoff is when the page of a slot closes.
-func (g *Gateway) cutoff(slot phase0.Slot) time.Time { return g.Clock.Start(slot).Add(-g.Lead) }
-
 // Settles is how long before its slot a page has changed for the last time: half
-// the lead. What is not on disk by then is not signed any more, for a header may
-// be served for the slot from then on, from a page that does not show it.
-func (g *Gateway) Settles() time.Duration { return g.Lead / 2 }
+// the least lead. What is not on disk by then is not signed any more, for a header
+// may be served for the slot from then on, from a page that does not show it.
+func (g *Gateway) Settles() time.Duration { return g.leastLead / 2 }
 
 func (g *Gateway) settled(slot phase0.Slot) time.Time { return g.Clock.Start(slot).Add(-g.Settles()) }
-
-// closed says whether the page of a slot has reached its cut-off.
-func (g *Gateway) closed(slot phase0.Slot) bool { return g.Clock.Into(slot) >= -g.Lead }

@@ -71,6 +71,7 @@ func TestCommit(t *testing.T) {
 		t.Errorf("page: got %+v", page.Promises)
 	}
 	// The same request again, from whatever state: the same answer, nothing new on disk.
+	h.wg.Wait() // the receipt of the delegation
 	entries := h.ledger.Len()
 	h.setSlot(200, 0)
 	h.schedule.err, h.module.err = errNode, errNode
@@ -218,6 +219,7 @@ func TestCommit_CrashBeforeTheSeal(t *testing.T) {
 			if s, err := h.Commit(ctx, request('a', 1)); !errors.Is(err, errDisk) || s.Signature != nil {
 				t.Fatalf("got %+v, %v", s, err)
 			}
+			h.wg.Wait() // the receipt of the delegation
 			entries, nonce := h.ledger.Len(), uint64(0)
 			if p, _, ok := h.ledger.Find(request('a', 1).Hash()); ok {
 				nonce = p.Nonce
@@ -290,8 +292,9 @@ func TestCommit_IdenticalRequestsHaveOneAnswer(t *testing.T) {
 			t.Fatalf("got %+v, want %+v", s, first)
 		}
 	}
-	if got := h.ledger.Len(); got != 2 { // the delegation and the promise
-		t.Errorf("entries: got %d, want 2", got)
+	h.wg.Wait()
+	if got := h.ledger.Len(); got != 3 { // the delegation, its receipt and the promise
+		t.Errorf("entries: got %d, want 3", got)
 	}
 }
 

@@ -48,6 +48,7 @@ type house struct {
 	schedule           *schedule
 	relays             []*relay
 	proposer, delegate *bls.SecretKey
+	others             keys
 	book               *book
 	log                *lockedBuffer
 	now                func() time.Time
@@ -107,11 +108,13 @@ func (h *house) start(edit ...func(*Config)) {
 	c := Config{
 		Spec: spec, Clock: chain.NewClock(spec, func() time.Time { return h.now() }), Limit: commitments.Cost{Gas: 1e9, Bytes: 1e9},
 		Modules:  func() []modules.Module { return []modules.Module{h.module} },
-		Signer:   &signer.Signer{Ledger: h.book, Keys: keys{h.proposer, h.delegate}, Policy: anything{}, Message: signer.MessageOf(spec), Clock: chain.NewClock(spec, func() time.Time { return h.now() })},
+		Signer:   &signer.Signer{Ledger: h.book, Keys: append(keys{h.proposer, h.delegate}, h.others...), Policy: anything{}, Message: signer.MessageOf(spec), Clock: chain.NewClock(spec, func() time.Time { return h.now() })},
 		Schedule: h.schedule, Views: h.ledger,
-		Relays: func() (out []Relay) {
+		Targets: func() (out []Target) {
 			for _, r := range h.relays {
-				out = append(out, r)
+				if r.types != nil || r.probeErr != nil {
+					out = append(out, Target{Relay: r, Lead: r.lead, Strength: r.strength})
+				}
 			}
 			return out
 		},
@@ -235,6 +238,13 @@ type relay struct {
 	name        string
 	types       []uint64
 	probeErr    error
+	lead        time.Duration
+	strength    Strength
+	noProofs    bool
+	known       []commitments.SignedDelegation // beside those it was sent
+	readErr     error
+	reads       int
+	refusal     error // what fail answers; default errNode
 	fail        int
 	hang        bool
 	mu          sync.Mutex
@@ -245,8 +255,25 @@ type relay struct {
 	times       []time.Time
 }
 
-func (r *relay) Name() string             { return r.name }
-func (r *relay) HonoursConstraints() bool { return r.types != nil || r.probeErr != nil }
+func (r *relay) Name() string { return r.name }
+
+func (r *relay) ServesProofs(context.Context, commitments.PageID) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.noProofs, r.probeErr
+}
+
+func (r *relay) Delegations(_ context.Context, slot phase0.Slot) (out []commitments.SignedDelegation, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reads++
+	for _, d := range append(slices.Clone(r.known), r.delegations...) {
+		if d.Message.Slot == slot {
+			out = append(out, d)
+		}
+	}
+	return out, r.readErr
+}
 
 func (r *relay) Capabilities(context.Context) ([]uint64, error) {
 	r.mu.Lock()
@@ -274,6 +301,9 @@ func (r *relay) PostConstraints(ctx context.Context, s commitments.SignedConstra
 	r.constraints = append(r.constraints, s)
 	if r.fail != 0 {
 		r.fail--
+		if r.refusal != nil {
+			return r.refusal
+		}
 		return errNode
 	}
 	return nil
@@ -298,14 +328,14 @@ func (b *book) set(k ledger.Kind) {
 	b.crash = k
 }
 
-func (b *book) Seal(ctx context.Context, r ledger.Receipt, signature []byte) error {
+func (b *book) Seal(ctx context.Context, r ledger.Receipt, ink ledger.Ink) (ledger.Ink, error) {
 	b.mu.Lock()
 	crash := b.crash == r.Entry.Kind
 	b.mu.Unlock()
 	if crash {
-		return errDisk
+		return ledger.Ink{}, errDisk
 	}
-	return b.Ledger.Seal(ctx, r, signature)
+	return b.Ledger.Seal(ctx, r, ink)
 }
 
 type keys []*bls.SecretKey

@@ -93,7 +93,7 @@ func (f *facts) sent() (steps []commitments.Step) {
 			step.State, step.BlockHash = commitments.StateBidVerified, n.What["block_hash"]
 		case n.What["outcome"] == OutcomeNoSafeBlock:
 			step.State = commitments.StateNoSafeBlock
-		case n.Kind == commitments.NoteReceipt && n.What["relay"] != "":
+		case n.Kind == commitments.NoteReceipt && n.What["relay"] != "" && n.What["message"] != messageDelegation:
 			step.State, step.Outcome = commitments.StatePosted, n.What["outcome"]
 		default:
 			continue
@@ -149,13 +149,19 @@ func (f *facts) proposed() (steps []commitments.Step) {
 // judged is the latest verdict.
 func (f *facts) judged(hash phase0.Hash32) (steps []commitments.Step, v commitments.Verdict) {
 	i := slices.IndexFunc(f.page.Verdicts, func(v commitments.Verdict) bool { return v.RequestHash == hash })
-	if i < 0 || f.page.Verdicts[i].Outcome == commitments.Unknown {
+	if i < 0 {
 		return nil, v
 	}
 	v = f.page.Verdicts[i]
-	step := commitments.Step{State: found(v), Outcome: v.Outcome.String(), Reason: v.Reason, Stage: stageOf(v), BlockHash: blockOf(v)}
+	if v.Outcome == commitments.Unknown { // nobody can tell; for good, if the verdict is settled
+		if v.Settled() {
+			steps = append(steps, commitments.Step{State: commitments.StateFinal, Outcome: v.Outcome.String(), Reason: v.Reason, Stage: v.Stage.String()})
+		}
+		return steps, v
+	}
+	step := commitments.Step{State: found(v), Outcome: v.Outcome.String(), Reason: v.Reason, Stage: v.Stage.String(), BlockHash: blockOf(v)}
 	steps = append(steps, step)
-	if step.Stage == "final" {
+	if v.Settled() {
 		step.State = commitments.StateFinal
 		steps = append(steps, step)
 	}
@@ -169,6 +175,8 @@ func found(v commitments.Verdict) commitments.State {
 		return commitments.StateIncluded
 	case v.Outcome == commitments.Excused && v.Reason == "slot_missed":
 		return commitments.StateSlotMissed
+	case v.Outcome == commitments.Excused && v.Reason == "slot_orphaned":
+		return commitments.StateOrphaned
 	}
 	return commitments.StateAbsent
 }
@@ -214,8 +222,10 @@ func furthest(steps []commitments.Step) (state commitments.State) {
 	return state
 }
 
-// stageOf says how settled the chain was when a verdict was reached.
-func stageOf(commitments.Verdict) string { return "final" }
-
 // blockOf is the execution block that was judged, "" if the slot had none.
-func blockOf(commitments.Verdict) string { return "" }
+func blockOf(v commitments.Verdict) string {
+	if v.Block == (phase0.Hash32{}) {
+		return ""
+	}
+	return v.Block.String()
+}

@@ -15,6 +15,12 @@ type Metrics struct {
 	posts     *metrics.CounterVec
 	pages     *metrics.CounterVec
 	enforcers *metrics.Gauge
+	states    *metrics.GaugeVec
+	unproved  *metrics.GaugeVec
+	foreigns  *metrics.CounterVec
+	turned    *metrics.CounterVec
+	listeners *metrics.Gauge
+	cut       *metrics.Counter
 }
 
 // NewMetrics registers the metrics of this package.
@@ -38,6 +44,24 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 		}, "outcome"),
 		enforcers: r.Gauge(metrics.Opts{
 			Name: "sidecar_constraints_relays", Help: "Relays that answered the last probe with a constraint type.",
+		}),
+		states: r.GaugeVec(metrics.Opts{
+			Name: "sidecar_promise_slots", Help: "Slots of ours to come by why they are not offered to searchers; offered for those that are.",
+		}, "reason"),
+		unproved: r.GaugeVec(metrics.Opts{
+			Name: "sidecar_relay_unproven", Help: "1 for a relay that took constraints and returned unproven bids twice: no path for new promises.",
+		}, "relay"),
+		foreigns: r.CounterVec(metrics.Opts{
+			Name: "sidecar_foreign_delegations_total", Help: "Delegations of our slots to others that relays show: stopped if our validator signed them, else forged.",
+		}, "relay", "result"),
+		turned: r.CounterVec(metrics.Opts{
+			Name: "sidecar_gateway_shed_total", Help: "Calls that found no place, by caller (known, stranger) and call (promise, question).",
+		}, "caller", "call"),
+		listeners: r.Gauge(metrics.Opts{
+			Name: "sidecar_gateway_subscribers", Help: "Subscribers to what becomes of requests.",
+		}),
+		cut: r.Counter(metrics.Opts{
+			Name: "sidecar_gateway_subscribers_dropped_total", Help: "Subscribers dropped because they read too slowly, were silent, or sent too much.",
 		}),
 	}
 }
@@ -77,8 +101,61 @@ func (m *Metrics) page(outcome string) {
 	}
 }
 
+func (m *Metrics) shed(c caller, promise bool) {
+	if m == nil {
+		return
+	}
+	who, call := "stranger", "question"
+	if c.known || c.local {
+		who = "known"
+	}
+	if promise {
+		call = "promise"
+	}
+	m.turned.With(who, call).Inc()
+}
+
+func (m *Metrics) subscribers(n int) {
+	if m != nil {
+		m.listeners.Set(float64(n))
+	}
+}
+
+func (m *Metrics) dropped() {
+	if m != nil {
+		m.cut.Inc()
+	}
+}
+
 func (m *Metrics) relays(n int) {
 	if m != nil {
 		m.enforcers.Set(float64(n))
+	}
+}
+
+// slots shows how many slots to come are offered, and why the others are not.
+func (m *Metrics) slots(count map[string]int) {
+	if m == nil {
+		return
+	}
+	for _, reason := range []string{whyOffered, ErrNoPath.Code, ErrExclusive.Code, ErrForeign.Code} {
+		m.states.With(reason).Set(float64(count[reason]))
+	}
+}
+
+func (m *Metrics) unproven(relay string, is bool) {
+	if m == nil {
+		return
+	}
+	v := 0.0
+	if is {
+		v = 1
+	}
+	m.unproved.With(relay).Set(v)
+}
+
+func (m *Metrics) foreign(relay, result string) {
+	if m != nil {
+		m.foreigns.With(relay, result).Inc()
 	}
 }

@@ -2,102 +2,194 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"golang.org/x/sync/singleflight"
 
 	"sidecar/chain"
+	"sidecar/commitments"
+	"sidecar/fault"
 )
 
 const (
 	probeTimeout = time.Second
 	probeAgain   = time.Second // after an error, when somebody asks
+	fixedSlots   = 2           // before its slot a page's path is probed once more
+	probesAtOnce = 16
 )
 
-// paths remembers which constraint types each relay honours. A promise is made
-// only if some relay, asked lately, honours all it needs.
+// paths remembers what each target said of itself: which constraint types it
+// honours, whether its bids come with proofs, and that it was asked who holds a
+// slot. A promise is made only on a target that said all of it lately.
 type paths struct {
 	clock  *chain.Clock
+	slot   time.Duration
 	every  time.Duration // between two probes by Run
-	spawn  func(func(context.Context)) bool
 	flight singleflight.Group
 
-	mu    sync.Mutex
-	known map[string]capability // by relay name
+	mu     sync.Mutex
+	known  map[string]capability // by the relay's name
+	proofs map[string]capability // by the name of the relay that bids; types is unused
+	read   map[slotOf]capability // who holds a slot was read
 }
 
+// capability is the outcome of one probe.
 type capability struct {
 	types []uint64
+	yes   bool // it has what was asked for
 	at    time.Time
-	ok    bool // the relay answered
+	ok    bool // it answered
 }
 
 func newPaths(clock *chain.Clock, slot time.Duration) *paths {
-	return &paths{clock: clock, every: max(slot, time.Second), known: map[string]capability{}}
+	return &paths{
+		clock: clock, slot: slot, every: max(slot, time.Second),
+		known: map[string]capability{}, proofs: map[string]capability{}, read: map[slotOf]capability{},
+	}
 }
 
-// exist says whether a relay honours every one of types. It asks the relays that
-// nobody has asked lately, all at once.
-func (p *paths) exist(ctx context.Context, relays []Relay, types []uint64) bool {
-	var ask []Relay
-	for _, r := range relays {
-		if !r.HonoursConstraints() {
-			continue
-		}
-		c, fresh := p.cached(r.Name())
-		if fresh && covers(c, types) {
-			return true
-		}
-		if !fresh {
-			ask = append(ask, r)
-		}
+// fresh says whether a probe still tells of a page. From two slots before the
+// page's own on, only one made since then does.
+func (p *paths) fresh(c capability, id commitments.PageID) bool {
+	now := p.clock.Now()
+	age := now.Sub(c.at)
+	if !c.ok {
+		return age < probeAgain && !c.at.IsZero()
 	}
-	found := make(chan bool, len(ask))
-	for _, r := range ask { // a probe outlives the caller who began it: its answer serves the next
-		if !p.spawn(func(ctx context.Context) { found <- covers(p.probe(ctx, r, false), types) }) {
-			return false
-		}
-	}
-	for range ask {
-		select {
-		case <-ctx.Done():
-			return false
-		case ok := <-found:
-			if ok {
-				return true
-			}
-		}
-	}
-	return false
+	fix := p.clock.Start(id.Slot).Add(-fixedSlots * p.slot)
+	return age < 4*p.every && (now.Before(fix) || !c.at.Before(fix))
 }
 
-func covers(c capability, types []uint64) bool {
-	return c.ok && !slices.ContainsFunc(types, func(t uint64) bool { return !slices.Contains(c.types, t) })
+// answered says whether who holds a slot was read lately.
+func (p *paths) answered(c capability) bool {
+	age := p.clock.Now().Sub(c.at)
+	if !c.ok {
+		return age < probeAgain && !c.at.IsZero()
+	}
+	return age < fixedSlots*p.every
 }
 
-func (p *paths) cached(name string) (capability, bool) {
+type slotOf struct {
+	relay string
+	slot  phase0.Slot
+}
+
+// why says what keeps a target from being a path for a page, as far as probes
+// tell, or whyOK.
+func (p *paths) why(t *Target, id commitments.PageID, types []uint64) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c, ok := p.known[name]
-	age := p.clock.Now().Sub(c.at)
-	return c, ok && (c.ok && age < 4*p.every || !c.ok && age < probeAgain)
+	c := p.known[t.Name()]
+	switch {
+	case !p.fresh(c, id):
+		return whyUnasked
+	case !c.ok:
+		return whyUnreachable
+	case len(types) > 0 && len(c.types) == 0:
+		return whyNone
+	case slices.ContainsFunc(types, func(t uint64) bool { return !slices.Contains(c.types, t) }):
+		return whyType
+	}
+	if why := p.whyProofs(t, id); why != whyOK && len(types) > 0 {
+		return why
+	}
+	if !p.read[slotOf{t.Name(), id.Slot}].ok {
+		return whyUnread
+	}
+	return whyOK
 }
 
-// probe asks one relay; callers at the same time share the question. Without
-// again, an answer that came meanwhile will do.
-func (p *paths) probe(ctx context.Context, r Relay, again bool) capability {
-	v, _, _ := p.flight.Do(r.Name(), func() (any, error) {
-		if c, fresh := p.cached(r.Name()); fresh && !again {
+// whyProofs says what keeps the bids of a target from being proven. The lock is held.
+func (p *paths) whyProofs(t *Target, id commitments.PageID) string {
+	why := whyNoProofs
+	for _, r := range t.bids() {
+		switch c := p.proofs[r.Name()]; {
+		case !p.fresh(c, id):
+			why = whyUnasked
+		case !c.ok:
+			why = whyUnreachable
+		case c.yes:
+			return whyOK
+		}
+	}
+	return why
+}
+
+// ask begins to probe the targets of which nothing fresh is known, and returns how
+// many it asks; each sends on news when it is through. A probe outlives the caller
+// who began it: its answer serves the next.
+func (g *Gateway) ask(targets []Target, id commitments.PageID) (n int, news <-chan struct{}) {
+	through := make(chan struct{}, len(targets))
+	for i := range targets {
+		t := targets[i]
+		if g.paths.settled(&t, id) {
+			continue
+		}
+		if !g.spawn(func(ctx context.Context) { g.probe(ctx, &t, id); through <- struct{}{} }) {
+			break
+		}
+		n++
+	}
+	return n, through
+}
+
+// settled says whether nothing need be asked of a target for a page.
+func (p *paths) settled(t *Target, id commitments.PageID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fresh(p.known[t.Name()], id) && p.answered(p.read[slotOf{t.Name(), id.Slot}]) &&
+		!slices.ContainsFunc(t.bids(), func(r Relay) bool { return !p.fresh(p.proofs[r.Name()], id) })
+}
+
+// probe asks one target all that is not known of it for a page. Callers at the same
+// time share the questions.
+func (g *Gateway) probe(ctx context.Context, t *Target, id commitments.PageID) {
+	p := g.paths
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		once(p, p.known, t.Name(), t.Name(), func(c capability) bool { return p.fresh(c, id) }, func() (c capability) {
+			return capabilities(ctx, t)
+		})
+	})
+	for _, r := range t.bids() {
+		wg.Go(func() {
+			once(p, p.proofs, r.Name(), "proofs/"+r.Name(), func(c capability) bool { return p.fresh(c, id) }, func() (c capability) {
+				ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+				defer cancel()
+				yes, err := r.ServesProofs(ctx, id)
+				return capability{yes: yes, ok: err == nil}
+			})
+		})
+	}
+	wg.Go(func() { g.readDelegations(ctx, t.Relay, id.Slot) })
+	wg.Wait()
+}
+
+func capabilities(ctx context.Context, t *Target) capability {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	types, err := t.Capabilities(ctx)
+	return capability{types: types, yes: len(types) > 0, ok: err == nil}
+}
+
+// once puts a question whose last answer is not fresh any more, and keeps the
+// answer. Callers at the same time share it.
+func once[K comparable](p *paths, in map[K]capability, key K, flight string, fresh func(capability) bool, put func() capability) capability {
+	v, _, _ := p.flight.Do(flight, func() (any, error) {
+		p.mu.Lock()
+		c := in[key]
+		p.mu.Unlock()
+		if fresh(c) {
 			return c, nil
 		}
-		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-		defer cancel()
-		types, err := r.Capabilities(ctx)
-		c := capability{types, p.clock.Now(), err == nil}
+		c = put()
+		c.at = p.clock.Now()
 		p.mu.Lock()
-		p.known[r.Name()] = c
+		in[key] = c
 		p.mu.Unlock()
 		return c, nil
 	})
@@ -105,39 +197,142 @@ func (p *paths) probe(ctx context.Context, r Relay, again bool) capability {
 	return c
 }
 
-// run probes the relays now and then, until ctx ends.
-func (p *paths) run(ctx context.Context, relays func() []Relay, count func(int)) {
+// watchPaths keeps everything there is to know of the targets at hand: for the
+// pages of every slot to come it reads who holds them, at the start and now and
+// then, and the nearest are probed before anybody asks. It says how many slots are
+// offered, and why the others are not. It runs until ctx ends.
+func (g *Gateway) watchPaths(ctx context.Context) {
 	for ctx.Err() == nil {
-		var wg sync.WaitGroup
-		var mu sync.Mutex
-		usable, names := 0, map[string]bool{}
-		for _, r := range relays() {
-			if !r.HonoursConstraints() {
-				continue
-			}
-			names[r.Name()] = true
-			wg.Go(func() {
-				if c := p.probe(ctx, r, true); c.ok && len(c.types) > 0 {
-					mu.Lock()
-					usable++
-					mu.Unlock()
-				}
-			})
-		}
-		wg.Wait()
-		count(usable)
-		p.forget(names)
-		pause(ctx, p.every)
+		targets := g.Targets()
+		usable := g.sweep(ctx, targets)
+		g.Metrics.relays(usable)
+		g.watchSlots(ctx)
+		g.paths.forget(targets, g.Clock.Slot())
+		g.standing.forget(g.Clock.Slot())
+		pause(ctx, g.paths.every)
 	}
 }
 
-// forget drops relays that are no longer configured.
-func (p *paths) forget(keep map[string]bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for name := range p.known {
-		if !keep[name] {
-			delete(p.known, name)
+// sweep asks every target what it honours, and counts those that honour anything.
+func (g *Gateway) sweep(ctx context.Context, targets []Target) (usable int) {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for i := range targets {
+		t := &targets[i]
+		wg.Go(func() {
+			never := func(capability) bool { return false }
+			if c := once(g.paths, g.paths.known, t.Name(), t.Name(), never, func() capability { return capabilities(ctx, t) }); c.ok && len(c.types) > 0 {
+				mu.Lock()
+				usable++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return usable
+}
+
+// watchSlots finds the path of every page of ours to come.
+func (g *Gateway) watchSlots(ctx context.Context) {
+	if g.Schedule.Ready() != nil {
+		return
+	}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	gate := make(chan struct{}, probesAtOnce)
+	count := map[string]int{}
+	for _, id := range g.upcoming() {
+		gate <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-gate }()
+			ctx, cancel := context.WithTimeout(ctx, 2*probeTimeout)
+			defer cancel()
+			why := whyOffered
+			if err := g.offered(ctx, id); err != nil {
+				why = fault.Code(err)
+			}
+			mu.Lock()
+			count[why]++
+			mu.Unlock()
+		})
+	}
+	wg.Wait()
+	if ctx.Err() == nil {
+		g.announce(count)
+	}
+}
+
+// upcoming are the pages of ours that are still to come, near first.
+func (g *Gateway) upcoming() (ids []commitments.PageID) {
+	now := g.Clock.Slot()
+	for s := now + 1; s <= now+phase0.Slot(g.MaxSlotsAhead); s++ {
+		if id, ours := g.page(s); ours {
+			ids = append(ids, id)
 		}
 	}
+	return ids
+}
+
+// offered says what stands against a promise of any type on a page; nil if nothing does.
+func (g *Gateway) offered(ctx context.Context, id commitments.PageID) (last error) {
+	for _, m := range g.Modules() {
+		if _, last = g.path(ctx, id, m.Info().ConstraintTypes); last == nil {
+			return nil
+		}
+	}
+	return last
+}
+
+// announce tells of the slots that are offered, and says so in the log when that
+// begins or ends.
+func (g *Gateway) announce(count map[string]int) {
+	g.Metrics.slots(count)
+	offers := count[whyOffered] > 0
+	g.mu.Lock()
+	changed := g.offers == nil || *g.offers != offers
+	g.offers = &offers
+	g.mu.Unlock()
+	if len(count) == 0 || !changed {
+		return
+	}
+	if offers {
+		g.Log.Info("Slots are offered", "slots", count[whyOffered])
+		return
+	}
+	for i := range g.Targets() {
+		t := &g.Targets()[i]
+		g.Log.Warn("No slot is offered", "relay", t.Name(), "reason", g.whyNow(t))
+	}
+}
+
+// whyNow says what keeps a target from being a path for the next page of ours.
+func (g *Gateway) whyNow(t *Target) string {
+	ids := g.upcoming()
+	if len(ids) == 0 {
+		return whyOK
+	}
+	why := whyNone
+	for _, m := range g.Modules() {
+		if why = g.why(t, ids[0], m.Info().ConstraintTypes); why == whyOK {
+			break
+		}
+	}
+	return why
+}
+
+// forget drops what is known of relays that are no longer configured, and of slots
+// that are over.
+func (p *paths) forget(keep []Target, now phase0.Slot) {
+	names, bids := map[string]bool{}, map[string]bool{}
+	for i := range keep {
+		names[keep[i].Name()] = true
+		for _, r := range keep[i].bids() {
+			bids[r.Name()] = true
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.known, func(name string, _ capability) bool { return !names[name] })
+	maps.DeleteFunc(p.proofs, func(name string, _ capability) bool { return !bids[name] })
+	maps.DeleteFunc(p.read, func(k slotOf, _ capability) bool { return !names[k.relay] || k.slot < now })
 }

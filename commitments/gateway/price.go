@@ -66,14 +66,7 @@ func (g *Gateway) placed(ctx context.Context, m modules.Module, info modules.Inf
 	if slot == 0 {
 		slot = quoted
 	}
-	id, err := g.place(slot)
-	if err != nil {
-		return commitments.PageID{}, err
-	}
-	if !g.paths.exist(ctx, g.RelaysFor(id.Proposer), info.ConstraintTypes) {
-		return commitments.PageID{}, ErrNoPath
-	}
-	return id, nil
+	return g.place(ctx, slot, info.ConstraintTypes)
 }
 
 // feeJSON is the payload of a FeeInfo: fabric's two fields, and ours. What a

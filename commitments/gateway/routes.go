@@ -2,61 +2,108 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"mime"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/commitments"
+	"sidecar/fault"
 	"sidecar/internal/httpd"
+	"sidecar/internal/ledger"
 )
 
-// maxBody bounds a request: a transaction of 128 KiB is as much again in hex.
-const maxBody = 256<<10 + 4<<10
+// Bounds of a request's body: a transaction is twice as long in hex, and blobs
+// come with it.
+const (
+	maxBody      = 1 << 20
+	maxBodyBlobs = 4 << 20
+)
 
 const rest = "/commitments/v0/gateway/"
 
 // Routes are the Commitments API in both its forms: JSON-RPC 2.0 as fabric
-// serves it, and REST. [Commitments API]
+// serves it, and REST; and our additions to it. [Commitments API]
 func (g *Gateway) Routes() []httpd.Route {
-	route := func(name, method, path string, body int, h httpd.Handler) httpd.Route {
-		return httpd.Route{Name: name, Method: method, Path: path, Timeout: requestTimeout, MaxBody: body, Serve: h}
+	most := g.maxBody()
+	route := func(name, method, path string, body int, promise bool, h httpd.Handler) httpd.Route {
+		return httpd.Route{Name: name, Method: method, Path: path, Timeout: requestTimeout, MaxBody: body, Serve: g.limited(promise, h)}
 	}
 	routes := []httpd.Route{
-		route("commitment_request", http.MethodPost, rest+"commitmentRequest", maxBody, g.limited(g.serveCommit)),
-		route("commitment_result", http.MethodGet, rest+"commitmentResult/{request_hash}", 0, g.limited(g.serveResult)),
-		route("slots", http.MethodGet, rest+"slots", 0, g.limited(g.serveSlots)),
-		route("fee", http.MethodGet, rest+"fee", maxBody, g.limited(g.serveFee)),  // the specification's yaml has a GET with a body,
-		route("fee", http.MethodPost, rest+"fee", maxBody, g.limited(g.serveFee)), // its prose a POST
+		route("commitment_request", http.MethodPost, rest+"commitmentRequest", most, true, g.serveCommit),
+		route("commitment_result", http.MethodGet, rest+"commitmentResult/{request_hash}", 0, false, g.serveResult),
+		route("slots", http.MethodGet, rest+"slots", 0, false, g.serveSlots),
+		route("fee", http.MethodGet, rest+"fee", most, false, g.serveFee),  // the specification's yaml has a GET with a body,
+		route("fee", http.MethodPost, rest+"fee", most, false, g.serveFee), // its prose a POST
+		route("quote", http.MethodPost, rest+"quote", most, false, g.serveQuote),
+		route("status", http.MethodGet, rest+"status/{request_hash}", 0, false, g.serveStatus),
+		route("capabilities", http.MethodGet, rest+"capabilities", 0, false, g.serveCapabilities),
+		{Name: "subscribe", Method: http.MethodGet, Path: rest + "subscribe", Stream: http.HandlerFunc(g.serveSubscribe)},
 	}
-	routes = append(routes, route("quote", http.MethodPost, rest+"quote", maxBody, g.limited(g.serveQuote)))
 	for _, path := range []string{"/", "/commitmentRequest", "/commitmentResult", "/slots", "/fee"} {
-		routes = append(routes, route("json_rpc", http.MethodPost, path, maxBody, g.serveRPC))
+		routes = append(routes, httpd.Route{Name: "json_rpc", Method: http.MethodPost, Path: path, Timeout: requestTimeout, MaxBody: most, Serve: g.serveRPC})
 	}
 	return routes
 }
 
-// enter takes one of the slots for API calls, and says whether there was one.
-func (g *Gateway) enter() bool {
-	select {
-	case g.slots <- struct{}{}:
-		return true
-	default:
-		return false
+func (g *Gateway) maxBody() int {
+	if g.Limit.Blobs > 0 {
+		return maxBodyBlobs
+	}
+	return maxBody
+}
+
+// limited refuses callers we do not serve, and calls beyond what may run at a
+// time, rather than let them wait.
+func (g *Gateway) limited(promise bool, h httpd.Handler) httpd.Handler {
+	return func(ctx context.Context, r httpd.Request) (httpd.Response, error) {
+		c, err := g.greet(askedBy(r))
+		if err != nil {
+			return busyResponse(err), err
+		}
+		leave, err := g.seat(c, promise)
+		if err != nil {
+			return busyResponse(err), err
+		}
+		defer leave()
+		return h(ctx, r)
 	}
 }
 
-func (g *Gateway) leave() { <-g.slots }
-
-// limited refuses calls beyond MaxRequests, rather than let them wait.
-func (g *Gateway) limited(h httpd.Handler) httpd.Handler {
-	return func(ctx context.Context, r httpd.Request) (httpd.Response, error) {
-		if !g.enter() {
-			return httpd.Response{}, ErrBusy
-		}
-		defer g.leave()
-		return h(ctx, r)
+// busyResponse says when to ask again.
+func busyResponse(err error) httpd.Response {
+	if after := retryHeader(err); after != "" {
+		return httpd.Response{Header: [][2]string{{"Retry-After", after}}}
 	}
+	return httpd.Response{}
+}
+
+// retryHeader is Retry-After in seconds, "" for an error of another kind than Busy.
+func retryHeader(err error) string {
+	if f := fault.Of(err); f == nil || f.Kind != fault.Busy {
+		return ""
+	}
+	seconds := (retryAfter(err) + time.Second - 1) / time.Second
+	return strconv.FormatInt(int64(max(seconds, 1)), 10)
+}
+
+// promiseTo is Commit for a caller, or CommitQuoted if a quote is named: it is
+// noted while it lasts, and its refusals have the names that callers know.
+func (g *Gateway) promiseTo(ctx context.Context, r commitments.Request, quote *phase0.Hash32) (commitments.SignedCommitment, phase0.Hash32, error) {
+	hash := r.Hash()
+	g.diary.enter(hash)
+	defer g.diary.leave(hash)
+	s, err := g.commitAs(ctx, r, quote)
+	switch {
+	case errors.Is(err, ledger.ErrHolding):
+		err = ErrHolding
+	case errors.Is(err, ledger.ErrPageClosed):
+		err = ErrTooLate
+	}
+	return s, hash, err
 }
 
 func (g *Gateway) serveCommit(ctx context.Context, r httpd.Request) (httpd.Response, error) {
@@ -64,12 +111,15 @@ func (g *Gateway) serveCommit(ctx context.Context, r httpd.Request) (httpd.Respo
 	if err != nil {
 		return httpd.Response{}, err
 	}
-	id, err := quoteOf(r)
+	quote, err := quoteOf(r)
 	if err != nil {
 		return httpd.Response{}, err
 	}
-	s, err := g.commitAs(ctx, req, id)
-	return httpd.Response{Value: s}, err
+	s, hash, err := g.promiseTo(ctx, req, quote)
+	if err != nil {
+		return httpd.Response{}, err
+	}
+	return httpd.Response{Value: s, After: func() { g.diary.released(hash) }}, nil
 }
 
 // quoteOf reads the id of a quote beside a request: ?quote_id, or the header
@@ -118,19 +168,47 @@ func (g *Gateway) serveFee(ctx context.Context, r httpd.Request) (httpd.Response
 	return httpd.Response{Value: f}, err
 }
 
+func (g *Gateway) serveStatus(_ context.Context, r httpd.Request) (httpd.Response, error) {
+	hash, err := parseHash(r.Param("request_hash"))
+	if err != nil {
+		return httpd.Response{}, err
+	}
+	s, err := g.Status(hash)
+	return httpd.Response{Value: s}, err
+}
+
+func (g *Gateway) serveCapabilities(ctx context.Context, _ httpd.Request) (httpd.Response, error) {
+	c, err := g.Capabilities(ctx)
+	return httpd.Response{Value: c}, err
+}
+
 func (g *Gateway) serveRPC(ctx context.Context, r httpd.Request) (httpd.Response, error) {
 	if err := wantJSON(r); err != nil {
 		return httpd.Response{}, err
 	}
-	if !g.enter() { // an error of the transport has the RPC's body, too
-		return httpd.Response{Status: http.StatusTooManyRequests, Header: [][2]string{{"Retry-After", "1"}}, Value: failure(null, ErrBusy)}, nil
+	c, err := g.greet(askedBy(r))
+	if err != nil { // an error of the transport has the RPC's body, too
+		resp := busyResponse(err)
+		resp.Status, resp.Value = httpd.Status(err), failure(null, err)
+		return resp, nil
 	}
-	defer g.leave()
-	answer := g.rpc(ctx, r.Body)
+	answer, released := g.rpc(ctx, c, r.Body)
 	if answer == nil {
 		return httpd.Response{Status: http.StatusNoContent}, nil
 	}
-	return httpd.Response{Value: answer}, nil
+	resp := httpd.Response{Value: answer}
+	if one, ok := answer.(*rpcResponse); ok && one.busy != nil {
+		resp = busyResponse(one.busy)
+		resp.Status, resp.Value = http.StatusTooManyRequests, answer
+	}
+	if len(released) > 0 {
+		resp.After = func() {
+			for _, hash := range released {
+				g.diary.released(hash)
+			}
+		}
+	}
+	return resp, nil
 }
 
 func body(r httpd.Request) (commitments.Request, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/internal/httpd"
+	"sidecar/internal/quota"
 	"sidecar/modules"
 )
 
@@ -44,16 +46,23 @@ func ask(t *testing.T, method, url, contentType, body string) (int, string) {
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
+	status, _, text := do(t, req)
+	return status, text
+}
+
+func do(t *testing.T, req *http.Request) (int, http.Header, string) {
+	t.Helper()
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return 0, nil, ""
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
-	return res.StatusCode, string(b)
+	return res.StatusCode, res.Header, string(b)
 }
 
 func text(t *testing.T, v any) string {
@@ -222,7 +231,7 @@ func TestRPC_Errors(t *testing.T) {
 		fault error
 		code  int
 	}{
-		{errConflict, -32000}, {errNode, -32001}, {ErrBusy, -32003}, {io.EOF, -32603}, {context.DeadlineExceeded, -32001},
+		{errConflict, -32000}, {errNode, -32001}, {ErrBusy, -32005}, {io.EOF, -32603}, {context.DeadlineExceeded, -32001},
 	} {
 		got := failure(null, tt.fault)
 		if got.Error.Code != tt.code {
@@ -277,7 +286,7 @@ func TestRoutes_Busy(t *testing.T) {
 	if status, body := ask(t, "GET", url+rest+"slots", "", ""); status != 429 || !strings.Contains(body, `"reason":"gateway_busy"`) {
 		t.Errorf("REST: got %d %s", status, body)
 	}
-	if status, body := ask(t, "POST", url, "", `{"jsonrpc":"2.0","id":1,"method":"slots"}`); status != 429 || !strings.Contains(body, `"code":-32003`) {
+	if status, body := ask(t, "POST", url, "", `{"jsonrpc":"2.0","id":1,"method":"slots"}`); status != 429 || !strings.Contains(body, `"code":-32005`) {
 		t.Errorf("RPC: got %d %s", status, body)
 	}
 	close(leave)
@@ -295,10 +304,11 @@ func FuzzRPC(f *testing.F) {
 	f.Add([]byte(`[{"jsonrpc":"2.0","id":"a","method":"commitmentResult","params":["0x` + strings.Repeat("ab", 32) + `"]}]`))
 	f.Add([]byte(`{"jsonrpc":"2.0","id":null,"method":"slots"}`))
 	f.Add([]byte(" \n[[]]"))
+	clock := chain.NewClock(testSpec(), nil)
 	g := &Gateway{Config: Config{
-		Views: nothing{}, Schedule: &schedule{err: errNode}, Clock: chain.NewClock(testSpec(), nil),
+		Views: nothing{}, Schedule: &schedule{err: errNode}, Clock: clock, Log: slog.New(slog.DiscardHandler),
 		Modules: func() []modules.Module { return []modules.Module{&module{}} },
-	}}
+	}, places: quota.NewPlaces(8), buckets: quota.NewBuckets(8), diary: newDiary(clock), hub: newHub(1)}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if r, err := decodeRequest(body); err == nil {
 			var again commitments.Request
@@ -306,7 +316,7 @@ func FuzzRPC(f *testing.F) {
 				t.Fatalf("%+v becomes %+v, %v", r, again, err)
 			}
 		}
-		answer := g.rpc(context.Background(), body)
+		answer, _ := g.rpc(context.Background(), caller{local: true}, body)
 		if answer == nil {
 			return
 		}

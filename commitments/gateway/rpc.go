@@ -6,7 +6,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
@@ -25,6 +29,7 @@ var (
 
 const (
 	maxBatch = 16
+	atOnce   = 4   // requests of a batch that run side by side
 	maxID    = 128 // bytes of a request's id, which is echoed
 )
 
@@ -40,50 +45,100 @@ type rpcResponse struct {
 	ID      json.RawMessage `json:"id"`
 	Result  any             `json:"result,omitempty"`
 	Error   *rpcError       `json:"error,omitempty"`
+
+	promised []phase0.Hash32 // requests it answers with a promise
+	busy     error           // there was no place for it
 }
 
 type rpcError struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`
 	Data    struct {
-		Reason string `json:"reason"`
-		Detail string `json:"detail,omitempty"`
+		Reason       string `json:"reason"`
+		Detail       string `json:"detail,omitempty"`
+		RetryAfterMS int64  `json:"retry_after_ms,omitempty"`
 	} `json:"data"`
 }
 
 var null = json.RawMessage("null")
 
-// rpc answers the body of one POST: a request or a batch. It returns nil if
-// there is nothing to answer.
-func (g *Gateway) rpc(ctx context.Context, body []byte) any {
+// rpc answers the body of one POST: a request or a batch, whose requests are
+// independent of each other and run side by side. It returns nil if there is
+// nothing to answer, and the requests that were answered with a promise.
+func (g *Gateway) rpc(ctx context.Context, c caller, body []byte) (answer any, released []phase0.Hash32) {
 	if !json.Valid(body) {
-		return failure(null, ErrParse)
+		return failure(null, ErrParse), nil
 	}
 	if trimmed := bytes.TrimLeft(body, " \t\r\n"); trimmed[0] != '[' { // valid JSON is not empty
-		if r := g.call(ctx, body); r != nil {
-			return r
+		if r := g.call(ctx, c, body); r != nil {
+			return r, r.promised
 		}
-		return nil
+		return nil, nil
 	}
 	var batch []json.RawMessage
 	if err := json.Unmarshal(body, &batch); err != nil || len(batch) == 0 || len(batch) > maxBatch {
-		return failure(null, ErrRequest.With("a batch of %d requests; 1 to %d are taken", len(batch), maxBatch))
+		return failure(null, ErrRequest.With("a batch of %d requests; 1 to %d are taken", len(batch), maxBatch)), nil
 	}
-	var answers []*rpcResponse
-	for _, one := range batch {
-		if r := g.call(ctx, one); r != nil {
-			answers = append(answers, r)
+	all := g.batch(ctx, c, batch)
+	all = slices.DeleteFunc(all, func(r *rpcResponse) bool { return r == nil })
+	if len(all) == 0 {
+		return nil, nil
+	}
+	for _, r := range all {
+		released = append(released, r.promised...)
+	}
+	return all, released
+}
+
+// batch answers the requests of a batch in their order, atOnce at a time. The
+// caller has paid for one of them.
+func (g *Gateway) batch(ctx context.Context, c caller, batch []json.RawMessage) []*rpcResponse {
+	out := make([]*rpcResponse, len(batch))
+	next := make(chan int, len(batch))
+	for i := range batch {
+		next <- i
+	}
+	close(next)
+	var wg sync.WaitGroup
+	for range min(atOnce, len(batch)) {
+		wg.Go(func() {
+			for i := range next {
+				out[i] = g.item(ctx, c, batch[i], i > 0)
+			}
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+// item answers one request of a batch. A bug in it is its own.
+func (g *Gateway) item(ctx context.Context, c caller, raw json.RawMessage, pays bool) (r *rpcResponse) {
+	defer func() {
+		if p := recover(); p != nil {
+			g.Log.Error("A request of a batch panicked", "panic", p, "stack", string(debug.Stack()))
+			r = failure(null, fmt.Errorf("panic: %v", p))
+		}
+	}()
+	if pays {
+		if err := g.charge(c); err != nil {
+			return failure(idOf(raw), err)
 		}
 	}
-	if answers == nil {
-		return nil
+	return g.call(ctx, c, raw)
+}
+
+// idOf is the id of a request that is refused unread; null if it has none.
+func idOf(raw json.RawMessage) json.RawMessage {
+	var r rpcRequest
+	if json.Unmarshal(raw, &r) != nil || r.ID == nil || !validID(r.ID) {
+		return null
 	}
-	return answers
+	return r.ID
 }
 
 // call answers one request; nil for a notification, which is not acted upon: a
 // promise that nobody is told of serves nobody.
-func (g *Gateway) call(ctx context.Context, raw json.RawMessage) *rpcResponse {
+func (g *Gateway) call(ctx context.Context, c caller, raw json.RawMessage) *rpcResponse {
 	var r rpcRequest
 	if err := json.Unmarshal(raw, &r); err != nil || r.Version != "2.0" || !validID(r.ID) {
 		return failure(null, ErrRequest)
@@ -91,11 +146,18 @@ func (g *Gateway) call(ctx context.Context, raw json.RawMessage) *rpcResponse {
 	if r.ID == nil {
 		return nil
 	}
-	result, err := g.dispatch(ctx, r.Method, r.Params)
+	leave, err := g.seat(c, r.Method == "commitmentRequest")
 	if err != nil {
+		answer := failure(r.ID, err)
+		answer.busy = err
+		return answer
+	}
+	defer leave()
+	answer := &rpcResponse{Version: "2.0", ID: r.ID}
+	if answer.Result, err = g.dispatch(ctx, r.Method, r.Params, answer); err != nil {
 		return failure(r.ID, err)
 	}
-	return &rpcResponse{Version: "2.0", ID: r.ID, Result: result}
+	return answer
 }
 
 // validID wants a string, a number, null or nothing.
@@ -103,14 +165,18 @@ func validID(id json.RawMessage) bool {
 	return len(id) <= maxID && (id == nil || id[0] != '{' && id[0] != '[' && id[0] != 't' && id[0] != 'f')
 }
 
-func (g *Gateway) dispatch(ctx context.Context, method string, params json.RawMessage) (any, error) {
+func (g *Gateway) dispatch(ctx context.Context, method string, params json.RawMessage, answer *rpcResponse) (any, error) {
 	switch method {
 	case "commitmentRequest":
-		r, id, err := paramQuoted(params)
+		r, quote, err := paramQuoted(params)
 		if err != nil {
 			return nil, err
 		}
-		return g.commitAs(ctx, r, id)
+		s, hash, err := g.promiseTo(ctx, r, quote)
+		if err == nil {
+			answer.promised = []phase0.Hash32{hash}
+		}
+		return s, err
 	case "preconf_quote":
 		r, err := paramRequest(params)
 		if err != nil {
@@ -131,6 +197,14 @@ func (g *Gateway) dispatch(ctx context.Context, method string, params json.RawMe
 			return nil, err
 		}
 		return g.fee(ctx, r)
+	case "preconf_status":
+		hash, err := paramHash(params)
+		if err != nil {
+			return nil, err
+		}
+		return g.Status(hash)
+	case "preconf_capabilities":
+		return g.Capabilities(ctx)
 	}
 	return nil, ErrMethod
 }
@@ -202,6 +276,9 @@ func failure(id json.RawMessage, err error) *rpcResponse {
 	e := &rpcError{}
 	e.Code, e.Message = rpcCode(err)
 	e.Data.Reason = fault.Code(err)
+	if retryHeader(err) != "" {
+		e.Data.RetryAfterMS = retryAfter(err).Milliseconds()
+	}
 	if f := fault.Of(err); f != nil && f.Kind != fault.Internal {
 		e.Data.Detail = detail(err, f)
 	}
@@ -244,6 +321,8 @@ func rpcCode(err error) (int, string) {
 	switch f.Kind {
 	case fault.Invalid, fault.TooLarge, fault.NotFound, fault.Unsupported:
 		return -32602, "Invalid commitment request"
+	case fault.Unauthorized:
+		return -32000, "Not authorized"
 	case fault.Rejected, fault.Forbidden:
 		return -32000, "Request refused"
 	case fault.Unavailable, fault.Upstream, fault.Timeout:
@@ -251,7 +330,7 @@ func rpcCode(err error) (int, string) {
 	case fault.Conflict:
 		return -32002, "Conflict"
 	case fault.Busy:
-		return -32003, "Too many requests"
+		return -32005, "Too many requests" // [EIP-1474: limit exceeded]
 	}
 	return -32603, "Internal error"
 }

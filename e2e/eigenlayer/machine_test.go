@@ -1,41 +1,25 @@
 package eigenlayer
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"math/big"
-	"os"
-	"strings"
 	"testing"
 
-	"github.com/Layr-Labs/eigenlayer-contracts/pkg/bindings/AllocationManager"
-	"github.com/Layr-Labs/eigenlayer-contracts/pkg/bindings/AllocationManagerView"
-	"github.com/Layr-Labs/eigenlayer-contracts/pkg/bindings/DelegationManager"
-	"github.com/Layr-Labs/eigenlayer-contracts/pkg/bindings/PauserRegistry"
-	"github.com/Layr-Labs/eigenlayer-contracts/pkg/bindings/PermissionController"
-	"github.com/Layr-Labs/eigenlayer-contracts/pkg/bindings/StrategyBase"
-	"github.com/Layr-Labs/eigenlayer-contracts/pkg/bindings/StrategyManager"
 	"github.com/ethereum/go-ethereum/accounts/abi"
 	"github.com/ethereum/go-ethereum/accounts/abi/bind"
 	"github.com/ethereum/go-ethereum/common"
 	gethcore "github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/state"
-	"github.com/ethereum/go-ethereum/core/tracing"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/core/vm"
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/holiman/uint256"
+
+	"sidecar/e2e/eigenlayer/core"
 )
 
 const testChainID = 560048
-
-// Delays of the core, as on mainnet. [EigenLayer: DEALLOCATION_DELAY and others]
-const (
-	deallocationDelay = 100_800
-	configDelay       = 126_000
-	withdrawalDelay   = 100_800
-)
 
 // machine is geth's EVM under Osaka's rules with EigenLayer's core on it.
 type machine struct {
@@ -46,7 +30,7 @@ type machine struct {
 	time   uint64
 	next   byte
 
-	allocation, delegation, strategies, strategy, token common.Address
+	core.Core
 }
 
 func newMachine(t *testing.T) *machine {
@@ -59,43 +43,29 @@ func newMachine(t *testing.T) *machine {
 	config.ChainID = big.NewInt(testChainID)
 	// The core subtracts its delays from the block number: a young chain underflows.
 	m := &machine{t: t, state: db, config: &config, number: 1_000_000, time: genesisTime + storySlot*slotSeconds}
-	m.core()
+	m.deployCore()
 	return m
 }
 
-// core deploys EigenLayer as it is deployed: implementations behind proxies,
-// which know each other.
-func (m *machine) core() {
-	m.allocation, m.delegation, m.strategies, m.strategy, m.token = at("a1"), at("d1"), at("51"), at("57"), at("70")
-	pods, eigen := at("e1"), at("e2")                                                      // native ETH and EIGEN: nobody here has either
-	m.state.SetCode(pods, common.FromHex("5f5f5260205ff3"), tracing.CodeChangeUnspecified) // answers 0 to everything
-	pauser := m.deploy(PauserRegistry.PauserRegistryMetaData, []common.Address{owner}, owner)
-	permissions := m.deploy(PermissionController.PermissionControllerMetaData)
-	view := m.deploy(AllocationManagerView.AllocationManagerViewMetaData, m.delegation, eigen, uint32(deallocationDelay), uint32(configDelay))
-	m.proxy(m.allocation, m.deploy(AllocationManager.AllocationManagerMetaData, view, m.delegation, eigen, pauser, permissions, uint32(deallocationDelay), uint32(configDelay)))
-	m.proxy(m.delegation, m.deploy(DelegationManager.DelegationManagerMetaData, m.strategies, pods, m.allocation, pauser, permissions, uint32(withdrawalDelay), "1.9.0"))
-	m.proxy(m.strategies, m.deploy(StrategyManager.StrategyManagerMetaData, m.allocation, m.delegation, pauser, "1.9.0"))
-	m.proxy(m.strategy, m.deploy(StrategyBase.StrategyBaseMetaData, m.strategies, pauser))
-	// Token.sol by contracts/scripts/runtime.mjs.
-	code, err := os.ReadFile("testdata/token.hex")
+// deployCore puts EigenLayer there as its deployer's transactions would.
+func (m *machine) deployCore() {
+	m.t.Helper()
+	c, steps, err := core.Plan(owner, 0, core.Mainnet)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.state.SetCode(m.token, common.FromHex(strings.TrimSpace(string(code))), tracing.CodeChangeUnspecified)
-
-	zero := new(big.Int)
-	m.must(owner, m.allocation, AllocationManager.AllocationManagerMetaData, "initialize", zero)
-	m.must(owner, m.delegation, DelegationManager.DelegationManagerMetaData, "initialize", zero)
-	m.must(owner, m.strategies, StrategyManager.StrategyManagerMetaData, "initialize", owner, owner, zero)
-	m.must(owner, m.strategy, StrategyBase.StrategyBaseMetaData, "initialize", m.token)
-	m.must(owner, m.strategies, StrategyManager.StrategyManagerMetaData, "addStrategiesToDepositWhitelist", []common.Address{m.strategy})
-}
-
-// proxy puts a minimal proxy of an implementation at an address. [EIP-1167]
-func (m *machine) proxy(address, implementation common.Address) {
-	head, _ := hex.DecodeString("363d3d373d3d3d363d73")
-	tail, _ := hex.DecodeString("5af43d82803e903d91602b57fd5bf3")
-	m.state.SetCode(address, bytes.Join([][]byte{head, implementation[:], tail}, nil), tracing.CodeChangeUnspecified)
+	for i, s := range steps {
+		if s.To == nil {
+			if _, _, _, err := m.evm().Create(owner, s.Input, vm.NewGasBudget(60_000_000, 0), new(uint256.Int)); err != nil {
+				m.t.Fatalf("step %d: %v", i, err)
+			}
+			continue
+		}
+		if _, _, err := m.call(owner, *s.To, s.Input); err != nil {
+			m.t.Fatalf("step %d: %v", i, err)
+		}
+	}
+	m.Core = c
 }
 
 func at(s string) common.Address { return common.BytesToAddress(common.FromHex(s)) }

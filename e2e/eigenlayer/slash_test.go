@@ -24,6 +24,7 @@ import (
 	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/contracts/bindings"
+	"sidecar/e2e/eigenlayer/core"
 	"sidecar/internal/bls"
 )
 
@@ -49,8 +50,6 @@ var (
 	guardian  = at("0f05")
 	signingID = phase0.Root{0x5c}
 	stake     = new(big.Int).Mul(big.NewInt(1000), big.NewInt(1e18))
-	// burn is where EigenLayer sends what is slashed.
-	burn = common.HexToAddress("0x00000000000000000000000000000000000E16E4")
 )
 
 // service is our manager on the core, with an operator whose whole allocation
@@ -71,8 +70,8 @@ func newService(t *testing.T) *service {
 		t.Fatal(err)
 	}
 	manager, err := s.manager.Deploy(bindings.ManagerConfig{
-		AllocationManager: s.allocation, Verifier: s.create(verifier), Guardian: guardian, MetadataURI: "https://service.example",
-		Strategies: []common.Address{s.strategy}, AbsentWad: big.NewInt(1e17), DoubleWad: big.NewInt(5e17), DailyWad: big.NewInt(5e17), Delay: delay,
+		AllocationManager: s.Allocation, Verifier: s.create(verifier), Guardian: guardian, MetadataURI: "https://service.example",
+		Strategies: []common.Address{s.Strategy}, AbsentWad: big.NewInt(1e17), DoubleWad: big.NewInt(5e17), DailyWad: big.NewInt(5e17), Delay: delay,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -86,13 +85,13 @@ func newService(t *testing.T) *service {
 func (s *service) restake() {
 	s.t.Helper()
 	mint := crypto.Keccak256([]byte("mint(address,uint256)"))[:4]
-	if _, _, err := s.call(staker, s.token, bytes.Join([][]byte{mint, common.LeftPadBytes(staker[:], 32), common.BigToHash(stake).Bytes()}, nil)); err != nil {
+	if _, _, err := s.call(staker, s.Token, bytes.Join([][]byte{mint, common.LeftPadBytes(staker[:], 32), common.BigToHash(stake).Bytes()}, nil)); err != nil {
 		s.t.Fatal(err)
 	}
 	delegation := DelegationManager.DelegationManagerMetaData
-	s.must(operator, s.delegation, delegation, "registerAsOperator", common.Address{}, uint32(0), "")
-	s.must(staker, s.strategies, StrategyManager.StrategyManagerMetaData, "depositIntoStrategy", s.strategy, s.token, stake)
-	s.must(staker, s.delegation, delegation, "delegateTo", operator, DelegationManager.ISignatureUtilsMixinTypesSignatureWithExpiry{Expiry: new(big.Int)}, [32]byte{})
+	s.must(operator, s.Delegation, delegation, "registerAsOperator", common.Address{}, uint32(0), "")
+	s.must(staker, s.Strategies, StrategyManager.StrategyManagerMetaData, "depositIntoStrategy", s.Strategy, s.Token, stake)
+	s.must(staker, s.Delegation, delegation, "delegateTo", operator, DelegationManager.ISignatureUtilsMixinTypesSignatureWithExpiry{Expiry: new(big.Int)}, [32]byte{})
 
 	k := secret(s.t, validatorSecret)
 	kind := common.LeftPadBytes([]byte("operator"), 32)
@@ -111,11 +110,11 @@ func (s *service) restake() {
 		s.t.Fatal(err)
 	}
 	allocation := AllocationManager.AllocationManagerMetaData
-	s.must(operator, s.allocation, allocation, "registerForOperatorSets", operator,
+	s.must(operator, s.Allocation, allocation, "registerForOperatorSets", operator,
 		AllocationManager.IAllocationManagerTypesRegisterParams{Avs: s.home, OperatorSetIds: []uint32{0}, Data: keys})
-	s.number += configDelay + 1
-	s.must(operator, s.allocation, allocation, "modifyAllocations", operator, []AllocationManager.IAllocationManagerTypesAllocateParams{{
-		OperatorSet: AllocationManager.OperatorSet{Avs: s.home, Id: 0}, Strategies: []common.Address{s.strategy}, NewMagnitudes: []uint64{1e18},
+	s.number += uint64(core.Mainnet.Configuration) + 1
+	s.must(operator, s.Allocation, allocation, "modifyAllocations", operator, []AllocationManager.IAllocationManagerTypesAllocateParams{{
+		OperatorSet: AllocationManager.OperatorSet{Avs: s.home, Id: 0}, Strategies: []common.Address{s.Strategy}, NewMagnitudes: []uint64{1e18},
 	}})
 	s.pass(3600)
 }
@@ -192,7 +191,7 @@ func (s *service) commitment(slot phase0.Slot, wei int64) commitments.Commitment
 
 func (s *service) shares() *big.Int {
 	s.t.Helper()
-	return s.must(stranger, s.delegation, DelegationManager.DelegationManagerMetaData, "operatorShares", operator, s.strategy)[0].(*big.Int)
+	return s.must(stranger, s.Delegation, DelegationManager.DelegationManagerMetaData, "operatorShares", operator, s.Strategy)[0].(*big.Int)
 }
 
 func (s *service) execute(id []byte) (uint64, error) {
@@ -228,9 +227,9 @@ func TestSlash(t *testing.T) {
 	if got := s.shares(); got.Cmp(half) != 0 {
 		t.Errorf("%s shares after, want %s", got, half)
 	}
-	s.must(stranger, s.strategies, StrategyManager.StrategyManagerMetaData, "clearBurnOrRedistributableShares",
+	s.must(stranger, s.Strategies, StrategyManager.StrategyManagerMetaData, "clearBurnOrRedistributableShares",
 		StrategyManager.OperatorSet{Avs: s.home, Id: 0}, big.NewInt(1))
-	out, _, err := s.call(stranger, s.token, append(crypto.Keccak256([]byte("balanceOf(address)"))[:4], common.LeftPadBytes(burn[:], 32)...))
+	out, _, err := s.call(stranger, s.Token, append(crypto.Keccak256([]byte("balanceOf(address)"))[:4], common.LeftPadBytes(core.Burn[:], 32)...))
 	if err != nil || new(big.Int).SetBytes(out).Cmp(half) != 0 {
 		t.Errorf("%x burnt, want %s, %v", out, half, err)
 	}
@@ -244,16 +243,16 @@ func TestSlash(t *testing.T) {
 // TestSlash_stranger: only the manager slashes its set.
 func TestSlash_stranger(t *testing.T) {
 	s := newService(t)
-	core := parsed(t, AllocationManager.AllocationManagerMetaData)
-	input, err := core.Pack("slashOperator", s.home, AllocationManager.IAllocationManagerTypesSlashingParams{
-		Operator: operator, Strategies: []common.Address{s.strategy}, WadsToSlash: []*big.Int{big.NewInt(1e18)}, Description: "mine",
+	allocation := parsed(t, AllocationManager.AllocationManagerMetaData)
+	input, err := allocation.Pack("slashOperator", s.home, AllocationManager.IAllocationManagerTypesSlashingParams{
+		Operator: operator, Strategies: []common.Address{s.Strategy}, WadsToSlash: []*big.Int{big.NewInt(1e18)}, Description: "mine",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	invalidCaller := core.Errors["InvalidCaller"].ID
+	invalidCaller := allocation.Errors["InvalidCaller"].ID
 	for _, who := range []common.Address{stranger, operator, guardian, owner} {
-		if _, _, err := s.call(who, s.allocation, input); err == nil || !strings.Contains(err.Error(), hex.EncodeToString(invalidCaller[:4])) {
+		if _, _, err := s.call(who, s.Allocation, input); err == nil || !strings.Contains(err.Error(), hex.EncodeToString(invalidCaller[:4])) {
 			t.Errorf("%s: %v", who, err)
 		}
 	}
@@ -271,7 +270,7 @@ func TestSlash_exit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.must(operator, s.allocation, AllocationManager.AllocationManagerMetaData, "deregisterFromOperatorSets",
+		s.must(operator, s.Allocation, AllocationManager.AllocationManagerMetaData, "deregisterFromOperatorSets",
 			AllocationManager.IAllocationManagerTypesDeregisterParams{Operator: operator, Avs: s.home, OperatorSetIds: []uint32{0}})
 		s.pass(c.wait)
 		if _, err := s.execute(id); (err != nil) != c.gone {

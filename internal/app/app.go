@@ -10,7 +10,6 @@ import (
 	"net"
 	"strconv"
 	"sync/atomic"
-	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
@@ -165,6 +164,7 @@ func (a *App) builderConfig() builderapi.Config {
 	if a.promises != nil {
 		c.Pages, c.Modules = a.promises.ledger, a.promises.modules
 		c.Served, c.PageSettles = a.promises.served, a.promises.gateway.Settles()
+		c.Barred, c.Proven = a.promises.gateway.Barred, a.promises.gateway.Judged
 		c.Delivered, c.Unserved = a.promises.delivered, a.promises.unserved
 		c.Validators = a.promises.schedule
 	}
@@ -182,22 +182,15 @@ func (a *App) makeServers() (err error) {
 	if err != nil {
 		return fmt.Errorf("make the Builder API: %w", err)
 	}
-	if g := a.config.Gateway; g != nil && a.promises != nil {
-		a.servers.gateway, err = httpd.New(httpd.Config{
-			Name: "gateway", Addr: address(g.Host.String(), g.Port), Routes: a.promises.gateway.Routes(),
-			Log: a.log.With("part", "gateway"), Clock: a.clock, Metrics: measures, MaxConns: 4096, MaxConnsPerIP: 256,
-			ReadTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, AccessLevel: slog.LevelDebug,
-		})
-		if err != nil {
-			return fmt.Errorf("make the gateway: %w", err)
-		}
+	if a.servers.gateway, err = a.gatewayServer(measures); err != nil {
+		return fmt.Errorf("make the gateway: %w", err)
 	}
 	if a.servers.signer, err = a.signerServer(measures); err != nil {
 		return err
 	}
 	if m := a.config.Metrics; m != nil && m.Enabled {
 		a.servers.admin, err = telemetry.NewAdmin(telemetry.AdminConfig{
-			Addr: address(m.Host.String(), m.StartPort), Registry: a.metrics, Ready: a.ready, Remarks: a.remarks, Log: a.log.With("part", "admin"),
+			Addr: address(m.Host.String(), m.StartPort), Registry: a.metrics, Ready: a.ready, Remarks: a.remarks, Promises: a.pastPromises, Log: a.log.With("part", "admin"),
 			Public: !m.Host.IsLoopback(), // the file says so, and was warned about
 		})
 	}

@@ -155,8 +155,8 @@ func (a *App) checkBeacon(ctx context.Context) []error {
 
 // checkPaths looks for a relay that can carry a promise.
 func (a *App) checkPaths(context.Context) []error {
-	if a.relays != nil && len(a.relays.constrained()) == 0 {
-		return []error{errors.New("no relay has constraints = true: no promise could be carried")}
+	if a.relays != nil && len(a.relays.allTargets()) == 0 {
+		return []error{errors.New("no relay has constraints = true, and there is no builder: no promise could be carried")}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -86,12 +87,13 @@ func newPromises(a *App) (p *promises, err error) {
 	if err != nil {
 		return nil, err
 	}
-	a.signing.policy = append(a.signing.policy, p.policy(consensus, delegate))
+	a.signing.policy = append(a.signing.policy, p.policy(consensus, delegates(a.config.Gateway, delegate)))
 	if err = p.makeGateway(a, delegate); err != nil {
 		return nil, err
 	}
 	p.auditor, err = slashing.New(slashing.Config{
 		Clock: a.clock, Spec: a.spec, Book: p.ledger, Signer: p.signer, Module: p.modules, Beacon: a.beacon, Execution: p.execution,
+		Store: slashing.NewStore(filepath.Join(a.config.Data.Path, "audit")),
 		After: a.config.Audit.AfterSlots, Log: a.log.With("part", "audit"), Metrics: slashing.NewMetrics(a.metrics),
 	})
 	return p, err
@@ -100,15 +102,31 @@ func newPromises(a *App) (p *promises, err error) {
 // policy grants what journey d needs and nothing else: the gateway may delegate
 // with the consensus keys and close pages with the proxy; a module may promise
 // with the proxy.
-func (p *promises) policy(consensus []phase0.BLSPubKey, delegate phase0.BLSPubKey) (grants signer.Grants) {
+func (p *promises) policy(consensus, delegates []phase0.BLSPubKey) (grants signer.Grants) {
 	for _, key := range consensus {
 		grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindDelegation, Key: commitments.BLSKey(key)})
 	}
-	grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindConstraints, Key: commitments.BLSKey(delegate)})
-	for _, m := range p.list {
-		grants = append(grants, signer.Grant{Module: m.Info().ID, Kind: ledger.KindCommitment, Key: commitments.BLSKey(delegate)})
+	for _, delegate := range delegates {
+		grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindConstraints, Key: commitments.BLSKey(delegate)})
+		for _, m := range p.list {
+			grants = append(grants, signer.Grant{Module: m.Info().ID, Kind: ledger.KindCommitment, Key: commitments.BLSKey(delegate)})
+		}
 	}
 	return grants
+}
+
+// delegates are the proxies that promise: the default, and those of some validators.
+func delegates(g *config.Gateway, otherwise phase0.BLSPubKey) []phase0.BLSPubKey {
+	all := []phase0.BLSPubKey{otherwise}
+	if g == nil {
+		return all
+	}
+	for i := range g.Committers {
+		if key := g.Committers[i].Delegate; !slices.Contains(all, key) {
+			all = append(all, key)
+		}
+	}
+	return all
 }
 
 func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
@@ -117,14 +135,29 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		p.log("Modules but no [gateway]: nobody can ask for a promise")
 		g = config.DefaultGateway()
 	}
-	relays := a.relays.constrained()
+	access, err := gatewayAccess(&g.Access)
+	if err != nil {
+		return err
+	}
+	targets := a.relays.allTargets()
+	most := g.MaxUnproven
+	if most == 0 {
+		most = -1
+	}
+	parties, err := a.parties(g, gateway.Party{Delegate: delegate})
+	if err != nil {
+		return err
+	}
 	p.gateway, err = gateway.New(gateway.Config{
-		Spec: a.spec, Clock: a.clock, Lead: g.Lead, MaxCount: g.MaxCommitments,
+		Spec: a.spec, Clock: a.clock, Lead: g.Lead, PostsEnd: g.PostsEnd, MinAcks: g.MinAcks, MaxUnproven: most, MaxCount: g.MaxCommitments,
 		Limit:      commitments.Cost{Gas: gasLimit * uint64(g.MaxGasPercent) / 100, Blobs: g.MaxBlobs, Bytes: g.MaxBytes}, // #nosec G115 -- validated
 		GasPercent: uint64(g.MaxGasPercent), Head: p.execution.Latest,                                                     // #nosec G115 -- validated
 		Modules: func() []modules.Module { return p.list },
-		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger, Relays: func() []gateway.Relay { return relays }, RelaysFor: a.relays.constrainedFor,
+		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger,
+		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
+		Exclusive: a.exclusive(g), Parties: parties,
 		Delegate: delegate, SigningID: gatewaySigningID,
+		Events: p.events, MaxRequests: g.Access.MaxRequests, MaxSubscribers: g.Access.MaxSubscribers, Access: access,
 		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})
 	return err

@@ -20,6 +20,9 @@ type relaySets struct {
 	sets  []*builderapi.Set // the default first, then one per mux, as the table numbers them
 	of    [][]*relay.Client // the clients of each set
 	all   []*relay.Client
+	// targets are those of each set that are told what a block must hold.
+	targets [][]gateway.Target
+	sold    []string // through which protocol the slots of a set are sold elsewhere
 }
 
 var _ builderapi.Sets = (*relaySets)(nil)
@@ -39,7 +42,9 @@ func newRelaySets(a *App) (*relaySets, error) {
 		var clients []*relay.Client
 		defer func() { r.of = append(r.of, clients) }()
 		for i := range list {
-			c, err := relay.New(a.relayConfig(&list[i], measures), a.clock)
+			conf := a.relayConfig(&list[i], measures)
+			conf.Proofs = a.config.Gateway != nil && carries(a.config.Gateway.Builders, list[i].ID)
+			c, err := relay.New(conf, a.clock)
 			if err != nil {
 				return nil, fmt.Errorf("relay %s: %w", list[i].ID, err)
 			}
@@ -70,6 +75,9 @@ func newRelaySets(a *App) (*relaySets, error) {
 		}
 		r.sets = append(r.sets, set)
 	}
+	if err := r.makeTargets(a, measures); err != nil {
+		return nil, err
+	}
 	r.table, err = a.muxTable()
 	return r, err
 }
@@ -97,29 +105,6 @@ func (a *App) relayConfig(c *config.Relay, measures *relay.Metrics) relay.Config
 		AllowPrivate: c.AllowPrivate != nil && *c.AllowPrivate,
 		Version:      a.version, Metrics: measures, Log: a.log.With("part", "relay"),
 	}
-}
-
-// constrained lists the relays that honour constraints, each once: it may be in
-// several sets.
-func (r *relaySets) constrained() (out []gateway.Relay) {
-	seen := map[string]bool{}
-	for _, c := range r.all {
-		if c.HonoursConstraints() && !seen[c.Name()] {
-			seen[c.Name()] = true
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-// constrainedFor lists those of a validator's set: no other is asked for its bids.
-func (r *relaySets) constrainedFor(validator phase0.BLSPubKey) (out []gateway.Relay) {
-	for _, c := range r.of[r.table.Lookup(validator)] {
-		if c.HonoursConstraints() {
-			out = append(out, c)
-		}
-	}
-	return out
 }
 
 // check asks every relay for its status, all at once.

@@ -128,6 +128,9 @@ type Relay struct {
 	Constraints bool `toml:"constraints"`
 	// ConstraintsDialect is "spec" or "fabric". Default "fabric".
 	ConstraintsDialect string `toml:"constraints_dialect"`
+	// ConstraintsLead is how long before a slot's start the relay must have its
+	// constraints. Optional: gateway.lead_ms, or gateway.fabric_lead_ms for fabric.
+	ConstraintsLead time.Duration `toml:"constraints_lead_ms"`
 	// AllowPrivate lets the relay's name resolve to a private address. Optional:
 	// true for a private address, localhost or a name without dots, else false.
 	AllowPrivate *bool `toml:"allow_private"`

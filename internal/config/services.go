@@ -146,14 +146,38 @@ type Gateway struct {
 	// Lead is how long before a slot's start its promises close and its
 	// constraints go out. Default 4000 ms. Less leaves builders no time.
 	Lead time.Duration `toml:"lead_ms"`
-	// MaxGasPercent of the block gas limit may be promised per slot. Default 25.
+	// FabricLead is the same where only relays of the fabric dialect are a path.
+	// Default 14000 ms, which is when fabric's own gateway closes.
+	FabricLead time.Duration `toml:"fabric_lead_ms"`
+	// PostsEnd is how long before a slot's start the last attempt begins to hand
+	// over constraints. Default 500 ms, or a quarter of the least lead.
+	PostsEnd time.Duration `toml:"posts_end_ms"`
+	// MinAcks is how many relays or builders must be a path for a slot, and must
+	// take its constraints. Default 1.
+	MinAcks int `toml:"min_acks"`
+	// MaxUnproven is for how many slots a relay may return bids that prove nothing
+	// before it is no path any more, for 32 slots or until it proves one. Default
+	// 2; 0 is any number.
+	MaxUnproven int `toml:"max_unproven"`
+	// Builders are trusted with constraints. Optional.
+	Builders []Builder `toml:"builders"`
+	// Committers promise for some validators. Optional.
+	Committers []Committer `toml:"committers"`
+	// Exclusive are validators that are sold elsewhere. Optional.
+	Exclusive []Exclusive `toml:"exclusive"`
+	// MaxGasPercent of the gas limit that the slot's block has at least, by the
+	// execution node's head, may be promised per slot. Default 25.
 	MaxGasPercent int `toml:"max_gas_percent"`
 	// MaxCommitments per slot. Default 128.
 	MaxCommitments int `toml:"max_commitments"`
-	// MaxBytes of transactions per slot. Default 1048576.
+	// MaxBytes of transactions per slot, without blobs. Default 1048576, at most four
+	// times that.
 	MaxBytes uint64 `toml:"max_bytes"`
-	// MaxBlobs per slot. Default 0: no blob transactions.
+	// MaxBlobs per slot, at most 21; never more than a block may have. Default 0: no
+	// blob transactions.
 	MaxBlobs uint64 `toml:"max_blobs"`
+	// Access says who may ask, and how much.
+	Access Access `toml:"access"`
 }
 
 // DefaultGateway returns the defaults of the table.
@@ -164,14 +188,16 @@ func DefaultGateway() *Gateway {
 }
 
 func (g *Gateway) setDefaults() {
-	*g = Gateway{Host: loopback, Port: 18560, Lead: 4 * time.Second, MaxGasPercent: 25, MaxCommitments: 128, MaxBytes: 1 << 20}
+	*g = Gateway{Host: loopback, Port: 18560, Lead: 4 * time.Second, FabricLead: 14 * time.Second, PostsEnd: 500 * time.Millisecond, MinAcks: 1, MaxUnproven: 2, MaxGasPercent: 25, MaxCommitments: 128, MaxBytes: 1 << 20}
+	g.Access.setDefaults()
 }
 
 // Audit judges our blocks against our promises.
 type Audit struct {
-	// AfterSlots is how old a slot is when it is judged. Default 64, two epochs:
-	// younger blocks may still be reorganised away.
+	// AfterSlots is how old a slot is when it is first judged. Default 1: verdicts
+	// are provisional until the slot is finalized, and are reached anew after a
+	// reorganisation. What shows them has to be captured within about 128 blocks.
 	AfterSlots uint64 `toml:"after_slots"`
 }
 
-func (a *Audit) setDefaults() { a.AfterSlots = 64 }
+func (a *Audit) setDefaults() { a.AfterSlots = 1 }

@@ -92,6 +92,7 @@ func (k *checker) nameRelays(all []named) {
 func (k *checker) relay(r *Relay, at string, late time.Duration) *url.URL {
 	k.require(oneOf(r.GetHeader, HeaderHTTP, HeaderStream), at+".get_header", "is not http or stream")
 	k.require(oneOf(r.ConstraintsDialect, DialectSpec, DialectFabric), at+".constraints_dialect", "is not spec or fabric")
+	k.require(r.ConstraintsLead >= 0 && r.ConstraintsLead <= maxTimeout, at+".constraints_lead_ms", "is not within 0 to %d", maxTimeout.Milliseconds())
 	k.require(len(r.ID) <= 64, at+".id", "is longer than 64 bytes")
 	target, frequency := at+".target_first_request_ms", at+".frequency_get_header_ms"
 	k.require(r.TargetFirstRequest < late || late <= 0, target, "is not below late_in_slot_time_ms (%d)", late.Milliseconds())

@@ -35,6 +35,7 @@ type Options struct {
 	Dir         string                              // for its files; required
 	ProposeOnly bool                                // no modules, no ledger, no nodes
 	Lead        time.Duration                       // default: half a slot
+	Gateway     string                              // more of [gateway], and tables of it
 	AuditAfter  int                                 // slots; default 1
 	Module      string                              // [[modules]] tables in place of the built-in inclusion module
 	Extra       string                              // appended to the configuration
@@ -212,7 +213,7 @@ func promising(line func(string, ...any), n *simnet.Net, o Options) {
 	line("[beacon]\nurl = %q\n[execution]\nurl = %q", cmp.Or(o.Beacon, n.Beacon.URL), cmp.Or(o.Execution, n.Execution.URL))
 	line("[ledger]\npath = %q", filepath.Join(o.Dir, "ledger.db"))
 	line("[data]\npath = %q", filepath.Join(o.Dir, "data"))
-	line("[gateway]\nport = 0\nlead_ms = %d", lead.Milliseconds())
+	line("[gateway]\nport = 0\nlead_ms = %d\n%s", lead.Milliseconds(), o.Gateway)
 	line("[audit]\nafter_slots = %d", after)
 	line("[signer.local.loader]\nformat = \"lighthouse\"\nkeys_path = %q\nsecrets_path = %q", filepath.Join(o.Dir, "keys"), filepath.Join(o.Dir, "secrets"))
 	line("[signer.local.store]\nkeys_path = %q\nsecrets_path = %q", filepath.Join(o.Dir, "proxy-keys"), filepath.Join(o.Dir, "proxy-secrets"))

@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"math/big"
 
 	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -99,13 +100,17 @@ func Recover(root phase0.Root, sig [65]byte) (a bellatrix.ExecutionAddress, err 
 	if sig[64] != 27 && sig[64] != 28 {
 		return a, ErrSignature.With("v is %d", sig[64])
 	}
+	if bytes.Compare(sig[32:64], halfOrder) > 0 { // [EIP-2]
+		return a, ErrSignature.With("high s")
+	}
 	sig[64] -= 27
-	public, err := crypto.SigToPub(root[:], sig[:])
+	public, err := secp256k1.RecoverPubkey(root[:], sig[:])
 	if err != nil {
 		return a, ErrSignature.With("no public key")
 	}
-	if !crypto.VerifySignature(crypto.CompressPubkey(public), root[:], sig[:64]) { // refuses a high s
-		return a, ErrSignature.With("high s")
-	}
-	return bellatrix.ExecutionAddress(crypto.PubkeyToAddress(*public)), nil
+	copy(a[:], crypto.Keccak256(public[1:])[12:])
+	return a, nil
 }
+
+// halfOrder is the highest s of a canonical signature.
+var halfOrder = new(big.Int).Rsh(secp256k1.S256().N, 1).Bytes()

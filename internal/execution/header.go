@@ -2,13 +2,18 @@ package execution
 
 import (
 	"bytes"
+	"math/big"
 
 	"github.com/attestantio/go-eth2-client/spec/bellatrix"
+	"github.com/attestantio/go-eth2-client/spec/deneb"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/holiman/uint256"
+
+	"sidecar/commitments"
 )
 
 // Header is an execution header of Cancun or later, in the words of the
@@ -68,4 +73,25 @@ func DecodeHeader(text []byte) (Header, error) {
 		out.RequestsHash = &r
 	}
 	return out, nil
+}
+
+// RebuildHash makes the header of a bid whole with the roots that it does not say,
+// and returns its hash. It is the block's only if they are its own, and every field
+// of the bid, too. Deneb, Electra and Fulu; zero roots.Requests is Deneb.
+func RebuildHash(bid *deneb.ExecutionPayloadHeader, roots *commitments.HeaderRoots) (phase0.Hash32, error) {
+	if bid.BaseFeePerGas == nil || len(bid.ExtraData) > 32 {
+		return phase0.Hash32{}, ErrHeader.With("the bid has no base fee, or long extra data")
+	}
+	h := types.Header{
+		ParentHash: common.Hash(bid.ParentHash), UncleHash: types.EmptyUncleHash, Coinbase: common.Address(bid.FeeRecipient),
+		Root: common.Hash(bid.StateRoot), TxHash: roots.Transactions, ReceiptHash: common.Hash(bid.ReceiptsRoot), Bloom: bid.LogsBloom,
+		Difficulty: new(big.Int), Number: new(big.Int).SetUint64(bid.BlockNumber), GasLimit: bid.GasLimit, GasUsed: bid.GasUsed,
+		Time: bid.Timestamp, Extra: bid.ExtraData, MixDigest: bid.PrevRandao, BaseFee: bid.BaseFeePerGas.ToBig(),
+		WithdrawalsHash: (*common.Hash)(&roots.Withdrawals), BlobGasUsed: &bid.BlobGasUsed, ExcessBlobGas: &bid.ExcessBlobGas,
+		ParentBeaconRoot: (*common.Hash)(&roots.ParentBeacon),
+	}
+	if roots.Requests != [32]byte{} {
+		h.RequestsHash = (*common.Hash)(&roots.Requests)
+	}
+	return phase0.Hash32(h.Hash()), nil
 }

@@ -10,7 +10,7 @@ import (
 
 // What pages of an allowed origin may send, and read of an answer. [Fetch: CORS protocol]
 const (
-	corsHeaders = "Authorization, Content-Type, Last-Event-ID, X-Api-Key, X-Flashbots-Signature"
+	corsHeaders = "Authorization, Content-Type, Last-Event-ID, X-Api-Key, X-Flashbots-Signature, X-Quote-Id"
 	corsExposed = "Retry-After"
 	corsMaxAge  = "600" // seconds a browser keeps the answer to a preflight
 )

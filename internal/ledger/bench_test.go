@@ -36,7 +36,7 @@ func appendAndSeal(b *testing.B, l *Ledger, clients int) {
 			for n := int(next.Add(1)); n <= b.N; n = int(next.Add(1)) {
 				r, err := l.Append(context.Background(), page(phase0.Slot(n/8)), constant(promise(n, fmt.Sprint("bench ", n))))
 				if err == nil {
-					err = l.Seal(context.Background(), r, make([]byte, 96))
+					err = sealed(l, context.Background(), r, make([]byte, 96))
 				}
 				if err != nil {
 					b.Error(err)

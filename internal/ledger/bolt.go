@@ -112,19 +112,27 @@ func initialise(path string, m meta, host string, do steps) error {
 	return errors.Join(err, db.Close())
 }
 
-// store is the open file.
+// store is the open file, and its journal.
 type store struct {
-	db     *bolt.DB
-	file   *os.File
-	commit func(*bolt.Tx) error
-	wedged bool // the database panicked and holds its locks; written by the writer only
+	path    string
+	db      *bolt.DB
+	file    *os.File
+	disk    disk
+	journal *journal      // nil while nobody writes
+	wedged  bool          // the database panicked and holds its locks; written by the writer only
+	stuck   chan struct{} // closed then
+
+	turn     chan struct{} // of capacity 1: held by whoever uses what follows
+	open     *buckets      // the transaction of the batches that only the journal has; nil after a checkpoint
+	gathered int           // records in it
+	failed   error         // it is lost
 }
 
 // openStore opens and locks the file. It never creates one. A damaged file can
 // make the database panic, or fault on a page beyond the file's end: both end
 // as ErrBroken.
-func openStore(path string, readOnly bool, commit func(*bolt.Tx) error) (*store, error) {
-	s := &store{commit: commit}
+func openStore(path string, readOnly bool, d disk) (*store, error) {
+	s := &store{path: path, disk: d, turn: make(chan struct{}, 1), stuck: make(chan struct{})}
 	options := &bolt.Options{
 		Timeout:      lockWait,
 		FreelistType: bolt.FreelistMapType,
@@ -199,7 +207,7 @@ func (s *store) host() (host string, err error) {
 
 // rebind makes a file that nobody has open belong to a machine.
 func rebind(path, host string) error {
-	s, err := openStore(path, false, commitTx)
+	s, err := openStore(path, false, realDisk())
 	if err != nil {
 		return err
 	}
@@ -215,13 +223,23 @@ func rebind(path, host string) error {
 	return nil
 }
 
-func (s *store) wedge() { s.wedged = true }
+func (s *store) wedge() {
+	if !s.wedged {
+		s.wedged = true
+		close(s.stuck)
+	}
+}
 
 // close closes the database. One that panicked holds its own locks; then only
 // the file is closed, which gives up its lock.
 func (s *store) close() error {
-	if s.wedged {
+	switch {
+	case s.wedged && s.journal != nil:
+		return errors.Join(unlock(s.file), s.journal.file.Close())
+	case s.wedged:
 		return unlock(s.file)
+	case s.journal == nil:
+		return s.db.Close()
 	}
-	return s.db.Close()
+	return s.finish()
 }

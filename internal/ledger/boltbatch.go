@@ -11,22 +11,31 @@ import (
 	"sidecar/commitments"
 )
 
-// begin starts the transaction of one batch.
+// begin starts one batch, in the open transaction.
 func (s *store) begin() (batch, error) {
-	tx, err := s.db.Begin(true)
-	if err != nil {
-		return nil, fmt.Errorf("begin: %w", err)
+	if err := s.take(); err != nil {
+		return nil, err
 	}
-	t, err := openBuckets(tx)
-	if err != nil {
-		return nil, errors.Join(err, tx.Rollback())
+	if err := s.gather(); err != nil {
+		s.give()
+		return nil, err
 	}
-	t.store = s
+	t := s.open
+	t.before, t.fresh = t.head, t.fresh[:0]
 	return t, nil
 }
 
-// view runs do on a snapshot.
+// view runs do on what the writer has, batches under way included: whoever asks
+// says up to which record it believes.
 func (s *store) view(do func(index) error) error {
+	if err := s.take(); err != nil {
+		return err
+	}
+	if t := s.open; t != nil {
+		defer s.give()
+		return guarded(func() error { return do(t) })
+	}
+	s.give()
 	return guarded(func() error {
 		return s.db.View(func(tx *bolt.Tx) error {
 			t, err := openBuckets(tx)
@@ -46,6 +55,7 @@ type buckets struct {
 	meta, records, entries, resources, requests, pages *bolt.Bucket
 
 	before, head head
+	fresh        [][]byte // records of the batch
 }
 
 func openBuckets(tx *bolt.Tx) (*buckets, error) {
@@ -69,26 +79,69 @@ func openBuckets(tx *bolt.Tx) (*buckets, error) {
 
 func (t *buckets) end() head { return t.head }
 
-func (t *buckets) rollback() error { return t.tx.Rollback() }
-
-func (t *buckets) commit() error {
-	if err := t.meta.Put(keyHead, t.head.bytes()); err != nil {
-		return errors.Join(err, t.tx.Rollback())
+// rollback ends a batch. One that put something is an error's, and takes all
+// that the database has not yet taken over with it; the journal has it.
+func (t *buckets) rollback() error {
+	if t.head != t.before {
+		t.store.abandon(nil)
 	}
-	if err := t.store.commit(t.tx); err != nil {
-		return fmt.Errorf("commit: %w", err)
-	}
+	t.store.give()
 	return nil
+}
+
+// commit makes the batch durable. Readers need not wait for the disk.
+func (t *buckets) commit() error {
+	s := t.store
+	s.give()
+	err := s.journal.put(t.fresh, t.head)
+	if taken := s.take(); taken != nil {
+		return errors.Join(err, taken)
+	}
+	defer s.give()
+	if err != nil {
+		s.abandon(err)
+		return err
+	}
+	if s.gathered += len(t.fresh); s.gathered < s.disk.most && !s.journal.full() {
+		return nil
+	}
+	return s.checkpoint()
 }
 
 // putEntry links a new entry to the chain, with its indexes.
 func (t *buckets) putEntry(id commitments.PageID, e *Entry, body []byte) error {
-	record, next := t.head.link(recordEntry, body)
+	record, next := t.head.link(e.version(), recordEntry, body)
+	return t.indexEntry(id, e, record, next)
+}
+
+// putSeal links the signature of an entry to the chain.
+func (t *buckets) putSeal(seq uint64, at spot, version byte, body []byte) error {
+	record, next := t.head.link(version, recordSeal, body)
+	return t.indexSeal(seq, at, record, next)
+}
+
+// putRecord links a record of the journal.
+func (t *buckets) putRecord(record []byte) error {
+	r, next, err := t.head.next(record)
+	if err != nil {
+		return err
+	}
+	if r.Entry != nil {
+		return t.indexEntry(r.Page, r.Entry, record, next)
+	}
+	at, err := t.spot(r.Seq)
+	if err != nil {
+		return err
+	}
+	return t.indexSeal(r.Seq, at, record, next)
+}
+
+func (t *buckets) indexEntry(id commitments.PageID, e *Entry, record []byte, next head) error {
 	seq := number(next.Entries)
 	errs := []error{
 		t.records.Put(number(next.Records), record),
 		t.entries.Put(seq, spot{record: next.Records}.bytes()),
-		t.pages.Put(pageKey(id, next.Entries), nil),
+		t.pages.Put(pageKey(id, next.Entries), []byte{}), // not nil: Get must find it before the commit, too
 	}
 	for _, name := range e.Resources {
 		errs = append(errs, t.resources.Put([]byte(name), seq))
@@ -98,15 +151,13 @@ func (t *buckets) putEntry(id commitments.PageID, e *Entry, body []byte) error {
 			errs = append(errs, t.requests.Put(hash[:], seq))
 		}
 	}
-	t.head = next
+	t.head, t.fresh = next, append(t.fresh, record)
 	return errors.Join(errs...)
 }
 
-// putSeal links the signature of an entry to the chain.
-func (t *buckets) putSeal(seq uint64, at spot, body []byte) error {
-	record, next := t.head.link(recordSeal, body)
+func (t *buckets) indexSeal(seq uint64, at spot, record []byte, next head) error {
 	at.seal = next.Records
-	t.head = next
+	t.head, t.fresh = next, append(t.fresh, record)
 	return errors.Join(t.records.Put(number(next.Records), record), t.entries.Put(number(seq), at.bytes()))
 }
 

@@ -14,7 +14,11 @@ func Verify(path string) (Summary, error) { return Walk(path, nil) }
 // Walk is Verify that also shows each record, in order. An error from show ends
 // the walk and is returned as it is.
 func Walk(path string, show func(Record) error) (sum Summary, err error) {
-	s, err := openStore(path, true, nil)
+	left, err := hasJournal(path)
+	if err != nil {
+		return sum, ErrBroken.Wrap(err)
+	}
+	s, err := openStore(path, !left, realDisk())
 	if err != nil {
 		return sum, err
 	}
@@ -36,17 +40,15 @@ func Walk(path string, show func(Record) error) (sum Summary, err error) {
 // walk checks the whole ledger in one transaction and shows each record.
 func (s *store) walk(show func(index, Record) error) (sum Summary, err error) {
 	var shown error
-	err = guarded(func() error {
-		return s.db.View(func(tx *bolt.Tx) error {
-			if err := s.whole(tx); err != nil {
-				return err
-			}
-			sum, err = walk(tx, func(t *buckets, r Record) error {
-				shown = show(t, r)
-				return shown
-			})
+	err = s.snapshot(func(tx *bolt.Tx) error {
+		if err := s.whole(tx); err != nil {
 			return err
+		}
+		sum, err = walk(tx, func(t *buckets, r Record) error {
+			shown = show(t, r)
+			return shown
 		})
+		return err
 	})
 	if shown != nil {
 		return sum, shown

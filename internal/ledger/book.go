@@ -228,9 +228,9 @@ func withEntry(p commitments.Page, seq uint64, e *Entry) *commitments.Page {
 
 // withSeal returns p with the signature of entry seq applied. Unless the caller
 // owns p's promises, because it just copied them, they are copied.
-func withSeal(p commitments.Page, seq uint64, e *Entry, signature []byte, own bool) *commitments.Page {
+func withSeal(p commitments.Page, seq uint64, e *Entry, ink Ink, own bool) *commitments.Page {
 	var blsSignature phase0.BLSSignature
-	copy(blsSignature[:], signature)
+	copy(blsSignature[:], ink.Signature)
 	switch e.Kind {
 	case KindCommitment:
 		if !own {
@@ -239,7 +239,7 @@ func withSeal(p commitments.Page, seq uint64, e *Entry, signature []byte, own bo
 		}
 		i, found := slices.BinarySearchFunc(p.Promises, seq, func(x commitments.Promise, seq uint64) int { return cmp.Compare(x.Seq, seq) })
 		if found {
-			p.Promises[i].Signature = signature
+			p.Promises[i].Signature, p.Promises[i].Proxy = ink.Signature, ink.Proxy
 		}
 	case KindDelegation:
 		p.Delegation = &commitments.SignedDelegation{Message: *e.Delegation, Nonce: e.Nonce, SigningID: e.SigningID, Signature: blsSignature}

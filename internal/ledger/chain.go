@@ -25,10 +25,34 @@ import (
 // can write the file can write another chain.
 
 const (
-	schema        = 1 // of the file: buckets and meta
-	recordVersion = 1
-	recordHead    = 1 + 1 + 32
+	// schema is of the file: buckets, meta and the newest records that may be in
+	// it. 1: up to version 1. 2: up to version 2. A file keeps the one it was made
+	// with, and either is read; it says which sidecars are too old.
+	schema     = 2
+	recordHead = 1 + 1 + 32
 )
+
+// The versions of a record. Each is written only where it is needed.
+const (
+	recordPlain = 1
+	recordProxy = 2 // an entry with a delegate, or a seal with a proxy's signature
+)
+
+// version is of the entry's record.
+func (e *Entry) version() byte {
+	if e.Delegate.IsZero() {
+		return recordPlain
+	}
+	return recordProxy
+}
+
+// version is of the seal's record.
+func (i *Ink) version() byte {
+	if i.Proxy.IsZero() {
+		return recordPlain
+	}
+	return recordProxy
+}
 
 // recordKind is on disk: append only.
 type recordKind uint8
@@ -82,9 +106,9 @@ func parseHead(b []byte) (h head, err error) {
 }
 
 // link makes the record that follows h, and the head after it.
-func (h head) link(kind recordKind, body []byte) ([]byte, head) {
+func (h head) link(version byte, kind recordKind, body []byte) ([]byte, head) {
 	record := make([]byte, 0, recordHead+len(body))
-	record = append(record, recordVersion, byte(kind))
+	record = append(record, version, byte(kind))
 	record = append(record, h.Hash[:]...)
 	record = append(record, body...)
 	next := head{Records: h.Records + 1, Entries: h.Entries}
@@ -109,12 +133,13 @@ func recordHash(number uint64, record []byte) (sum [32]byte) {
 
 // Record is one link of the chain, decoded: an entry, or the seal of one.
 type Record struct {
-	Number uint64             // counts records, from 1
-	Seq    uint64             // the entry it is or seals
-	Page   commitments.PageID // of an entry
-	Entry  *Entry             // nil in a seal
-	Seal   []byte             // the signature; nil in an entry
-	Hash   [32]byte           // of this record
+	Number uint64                     // counts records, from 1
+	Seq    uint64                     // the entry it is or seals
+	Page   commitments.PageID         // of an entry
+	Entry  *Entry                     // nil in a seal
+	Seal   []byte                     // the signature; nil in an entry
+	Proxy  commitments.ProxySignature // beside Seal, if there is one
+	Hash   [32]byte                   // of this record
 }
 
 // next checks that a record follows h, and decodes it.
@@ -122,8 +147,8 @@ func (h head) next(record []byte) (Record, head, error) {
 	if len(record) < recordHead || len(record) > recordHead+maxBody {
 		return Record{}, h, fmt.Errorf("record of %d bytes", len(record))
 	}
-	if record[0] != recordVersion {
-		return Record{}, h, fmt.Errorf("record version %d", record[0])
+	if record[0] > recordProxy {
+		return Record{}, h, ErrNewer.With("record version %d, this sidecar reads up to %d", record[0], recordProxy)
 	}
 	if [32]byte(record[2:recordHead]) != h.Hash {
 		return Record{}, h, errors.New("the record before is not the one it was")
@@ -140,6 +165,9 @@ func (h head) next(record []byte) (Record, head, error) {
 		if n.Entries++; seq != n.Entries {
 			return r, h, fmt.Errorf("entry %d where %d is due", seq, n.Entries)
 		}
+		if e.version() != record[0] {
+			return r, h, fmt.Errorf("an entry in a record of version %d", record[0])
+		}
 		r.Seq, r.Page, r.Entry = seq, id, &e
 	case recordSeal:
 		var b sealBody
@@ -149,7 +177,14 @@ func (h head) next(record []byte) (Record, head, error) {
 		if b.Seq == 0 || b.Seq > h.Entries || len(b.Signature) == 0 || len(b.Signature) > maxSignature {
 			return r, h, errors.New("a seal of nothing")
 		}
-		r.Seq, r.Seal = b.Seq, b.Signature
+		ink, err := b.ink()
+		if err == nil && ink.version() != record[0] {
+			err = fmt.Errorf("a seal in a record of version %d", record[0])
+		}
+		if err != nil {
+			return r, h, err
+		}
+		r.Seq, r.Seal, r.Proxy = b.Seq, ink.Signature, ink.Proxy
 	default:
 		return r, h, fmt.Errorf("record kind %d", record[1])
 	}

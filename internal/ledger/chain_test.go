@@ -164,7 +164,7 @@ func TestOpen_NewerSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = db.Update(func(tx *bolt.Tx) error {
-		return tx.Bucket(bucketMeta).Put(keyMeta, []byte(`{"schema":2,"network":"holesky","genesis_fork_version":"0x01017000","instance":"0x00000000000000000000000000000000"}`))
+		return tx.Bucket(bucketMeta).Put(keyMeta, []byte(`{"schema":3,"network":"holesky","genesis_fork_version":"0x01017000","instance":"0x00000000000000000000000000000000"}`))
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)

@@ -92,7 +92,7 @@ func Create(c Config) error {
 // hold.
 // Faults: ErrMissing, ErrBroken, ErrChain, ErrLocked, ErrNewer, ErrKeysLocked,
 // ErrRolledBack, ErrOtherHost.
-func Open(c Config) (*Ledger, error) { return openWith(c, commitTx, replaceFile) }
+func Open(c Config) (*Ledger, error) { return openWith(c, realDisk(), replaceFile) }
 
 // Adopt binds a ledger that was moved to this machine to it, and makes it hold
 // for one lookahead. The ledger must not be open. Danger: the one it was copied

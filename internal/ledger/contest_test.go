@@ -59,7 +59,7 @@ func release(ctx context.Context, l *Ledger, name, resource string) (phase0.Root
 	for {
 		r, err := l.Append(ctx, page(1), constant(e))
 		if err == nil {
-			err = l.Seal(ctx, r, append(bytes.Clone(e.Root[:]), make([]byte, 64)...))
+			err = sealed(l, ctx, r, append(bytes.Clone(e.Root[:]), make([]byte, 64)...))
 		}
 		if !errors.Is(err, ErrLease) && !errors.Is(err, ErrDatabase) {
 			return e.Root, err

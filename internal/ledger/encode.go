@@ -14,10 +14,24 @@ import (
 // hand: the same bytes as encoding/json makes of entryBody and sealBody.
 
 // encodeSeal is encodeBody of a sealBody.
-func encodeSeal(seq uint64, signature []byte) ([]byte, error) {
-	b := jsonWriter(make([]byte, 0, 64+2*len(signature)))
+func encodeSeal(seq uint64, ink Ink) ([]byte, error) {
+	p := &ink.Proxy
+	b := jsonWriter(make([]byte, 0, 512+2*len(ink.Signature)+72*len(p.Branch)))
 	b.number(`{"seq":`, seq)
-	b.hex(`,"signature":`, signature)
+	b.hex(`,"signature":`, ink.Signature)
+	if !p.IsZero() {
+		b.number(`,"proxy":{"nonce":`, p.Nonce)
+		b.hex(`,"signature":`, p.Signature[:])
+		before := `,"branch":[`
+		for i := range p.Branch {
+			b.hex(before, p.Branch[i][:])
+			before = ","
+		}
+		if len(p.Branch) > 0 {
+			b = append(b, ']')
+		}
+		b = append(b, '}')
+	}
 	return b.end()
 }
 
@@ -48,6 +62,9 @@ func encodeDraft(seq uint64, id commitments.PageID, e *Entry) ([]byte, error) {
 	}
 	if key := e.Key.Bytes(); len(key) > 0 {
 		b.hex(`,"key":`, key)
+	}
+	if !e.Delegate.IsZero() {
+		b.hex(`,"delegate":`, e.Delegate[:])
 	}
 	if e.Root != (phase0.Root{}) {
 		b.hex(`,"root":`, e.Root[:])

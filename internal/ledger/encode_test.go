@@ -15,7 +15,7 @@ import (
 
 // drawn makes an entry of a draft alone out of bytes: flags say which fields are
 // zero, the text goes into every name.
-func drawn(flags uint16, n uint64, text string, raw []byte) Entry {
+func drawn(flags uint32, n uint64, text string, raw []byte) Entry {
 	has := func(bit int) bool { return flags>>bit&1 == 1 }
 	e := Entry{Kind: KindCommitment, Draft: &commitments.Draft{Commitment: commitments.Commitment{Type: n}}}
 	d := e.Draft
@@ -37,6 +37,7 @@ func drawn(flags uint16, n uint64, text string, raw []byte) Entry {
 		func() { d.Claims = []string{"", text, text} },
 		func() { e.Resources = []string{} },
 		func() { e.Note = map[string]string{} },
+		func() { e.Delegate = phase0.BLSPubKey{4, byte(n)} },
 	}
 	for bit, do := range set {
 		if has(bit) {
@@ -48,21 +49,28 @@ func drawn(flags uint16, n uint64, text string, raw []byte) Entry {
 
 // FuzzEncode: what is encoded by hand is what encoding/json makes of the format.
 func FuzzEncode(f *testing.F) {
-	for bit := range 16 {
-		f.Add(uint16(1)<<bit, uint64(bit), "request/0x01/a", []byte{1, 2})
+	for bit := range 17 {
+		f.Add(uint32(1)<<bit, uint64(bit), "request/0x01/a", []byte{1, 2})
 	}
 	for _, text := range []string{"", "<a>&\"\\", "\u2028 é", "not \xff text", "\x00\x1f\x7f~ ", strings.Repeat("x", maxResource)} {
-		f.Add(uint16(0xffff), uint64(1)<<63, text, []byte(text))
-		f.Add(uint16(0x3fff), uint64(0), text, []byte{})
+		f.Add(uint32(0x1ffff), uint64(1)<<63, text, []byte(text))
+		f.Add(uint32(0x13fff), uint64(0), text, []byte{})
 	}
-	f.Fuzz(func(t *testing.T, flags uint16, n uint64, text string, raw []byte) {
+	f.Fuzz(func(t *testing.T, flags uint32, n uint64, text string, raw []byte) {
 		id := commitments.PageID{Slot: phase0.Slot(n), Proposer: phase0.BLSPubKey{byte(n)}}
 		e := drawn(flags, n, text, raw)
 		if !e.alone() {
 			t.Fatal("not a draft alone")
 		}
 		compareBodies(t, bodyOf(n, id, e), func() ([]byte, error) { return encodeEntry(n, id, e) })
-		compareBodies(t, sealBody{n, raw}, func() ([]byte, error) { return encodeSeal(n, raw) })
+		compareBodies(t, sealBody{Seq: n, Signature: raw}, func() ([]byte, error) { return encodeSeal(n, Ink{Signature: raw}) })
+		proxy := commitments.ProxySignature{Nonce: n, Signature: phase0.BLSSignature{1, byte(n)}}
+		body := proxySealBody{Nonce: n, Signature: proxy.Signature[:]}
+		for i := range n % 4 {
+			proxy.Branch = append(proxy.Branch, phase0.Root{byte(i)})
+			body.Branch = append(body.Branch, proxy.Branch[i][:])
+		}
+		compareBodies(t, sealBody{n, raw, &body}, func() ([]byte, error) { return encodeSeal(n, Ink{raw, proxy}) })
 	})
 }
 
@@ -89,7 +97,7 @@ func TestEncode_KnowsEveryField(t *testing.T) {
 	for _, c := range []struct {
 		of   any
 		want int
-	}{{entryBody{}, 18}, {draftBody{}, 10}, {constraintBody{}, 2}, {sealBody{}, 2}} {
+	}{{entryBody{}, 19}, {draftBody{}, 10}, {constraintBody{}, 2}, {sealBody{}, 3}, {proxySealBody{}, 3}} {
 		if kind := reflect.TypeOf(c.of); kind.NumField() != c.want {
 			t.Errorf("%s has %d fields, encode.go knows %d", kind.Name(), kind.NumField(), c.want)
 		}

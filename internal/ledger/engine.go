@@ -54,7 +54,7 @@ type batch interface {
 	// putEntry links a new entry to the chain, with its indexes.
 	putEntry(id commitments.PageID, e *Entry, body []byte) error
 	// putSeal links the signature of an entry without one to the chain.
-	putSeal(seq uint64, at spot, body []byte) error
+	putSeal(seq uint64, at spot, version byte, body []byte) error
 	// commit makes the batch durable. After an error it may be so or not.
 	commit() error
 	rollback() error
@@ -76,7 +76,7 @@ func pageOf(t index, id commitments.PageID, limit uint64) (p *commitments.Page, 
 		}
 		p = withEntry(*p, r.Seq, &r.Entry)
 		if len(r.Signature) > 0 {
-			p = withSeal(*p, r.Seq, &r.Entry, r.Signature, true)
+			p = withSeal(*p, r.Seq, &r.Entry, r.Ink, true)
 		}
 	}
 	return p, nil
@@ -93,7 +93,7 @@ func promiseOf(t index, hash phase0.Hash32, limit uint64) (commitments.Promise, 
 	if err != nil || at.record >= limit || r.Entry.Draft == nil {
 		return commitments.Promise{}, commitments.PageID{}, false, err
 	}
-	p := withSeal(*withEntry(commitments.Page{}, r.Seq, &r.Entry), r.Seq, &r.Entry, r.Signature, true)
+	p := withSeal(*withEntry(commitments.Page{}, r.Seq, &r.Entry), r.Seq, &r.Entry, r.Ink, true)
 	return p.Promises[0], r.Page, true, nil
 }
 
@@ -109,15 +109,17 @@ func receiptOf(seq uint64, entry, seal []byte) (r Receipt, err error) {
 		return r, fmt.Errorf("no seal of entry %d", seq)
 	}
 	var b sealBody
-	err = decodeBody(seal[recordHead:], &b)
-	r.Signature = b.Signature
+	if err = decodeBody(seal[recordHead:], &b); err != nil {
+		return r, err
+	}
+	r.Ink, err = b.ink()
 	return r, err
 }
 
 // named gives an unnamed error of a walk its fault.
 func named(err error) error {
 	var a asideError
-	if err == nil || errors.Is(err, ErrNewer) || errors.Is(err, ErrBroken) || errors.As(err, &a) {
+	if err == nil || errors.Is(err, ErrNewer) || errors.Is(err, ErrBroken) || errors.Is(err, ErrRolledBack) || errors.As(err, &a) {
 		return err
 	}
 	return ErrBroken.Wrap(err)

@@ -16,10 +16,10 @@ import (
 
 // Limits of one entry.
 const (
-	maxBody      = 4 << 20 // bytes of one encoded record
-	maxResource  = 512     // bytes of one name
-	maxResources = 64      // names of one entry
-	maxSignature = 1024    // bytes
+	maxBody      = 16 << 20 // bytes of one encoded record: the constraints of a page with 4 MiB of transactions and 21 blobs, in hex
+	maxResource  = 512      // bytes of one name
+	maxResources = 64       // names of one entry
+	maxSignature = 1024     // bytes
 )
 
 // The types below are the disk format. They repeat the nouns of package
@@ -51,6 +51,7 @@ type entryBody struct {
 	Kind        Kind              `json:"kind"`
 	Module      string            `json:"module,omitempty"`
 	Key         hexBytes          `json:"key,omitempty"`
+	Delegate    hexBytes          `json:"delegate,omitempty"`
 	Root        hexBytes          `json:"root,omitempty"`
 	Resources   []string          `json:"resources,omitempty"`
 	Nonce       uint64            `json:"nonce,omitempty"`
@@ -126,11 +127,6 @@ type importBody struct {
 	Least uint64 `json:"least,omitempty"`
 }
 
-type sealBody struct {
-	Seq       uint64   `json:"seq"`
-	Signature hexBytes `json:"signature"`
-}
-
 // check refuses entries that could not be shown on a page.
 func (e *Entry) check() error {
 	var missing bool
@@ -167,6 +163,9 @@ func (e *Entry) check() error {
 	if e.Kind.Signed() && e.Key.Bytes() == nil {
 		return ErrEntry.With("%s: nobody signs it, or two", e.Kind)
 	}
+	if !e.Delegate.IsZero() && (e.Kind != KindCommitment || !e.Key.IsECDSA()) {
+		return ErrEntry.With("%s: a delegate signs beside a committer only", e.Kind)
+	}
 	return e.checkResources()
 }
 
@@ -193,7 +192,7 @@ func bodyOf(seq uint64, id commitments.PageID, e Entry) entryBody {
 	b := entryBody{
 		Seq: seq, Slot: uint64(id.Slot), Proposer: id.Proposer[:],
 		Kind: e.Kind, Module: e.Module, Resources: e.Resources, Nonce: e.Nonce, Note: e.Note,
-		Key: e.Key.Bytes(), Root: unlessZero(e.Root[:]), SigningID: unlessZero(e.SigningID[:]),
+		Key: e.Key.Bytes(), Delegate: unlessZero(e.Delegate[:]), Root: unlessZero(e.Root[:]), SigningID: unlessZero(e.SigningID[:]),
 	}
 	if d := e.Draft; d != nil {
 		c := &d.Commitment
@@ -235,8 +234,8 @@ func decodeEntry(body []byte) (seq uint64, id commitments.PageID, e Entry, err e
 	var f fixed
 	id.Slot = phase0.Slot(b.Slot)
 	f.must(id.Proposer[:], b.Proposer)
-	e = Entry{Kind: b.Kind, Module: b.Module, Resources: b.Resources, Nonce: b.Nonce, Note: b.Note}
-	e.Key = f.key(b.Key)
+	e = Entry{Kind: b.Kind, Module: b.Module, Resources: b.Resources, Nonce: b.Nonce, Note: b.Note, Key: f.key(b.Key)}
+	f.may(e.Delegate[:], b.Delegate)
 	f.may(e.Root[:], b.Root)
 	f.may(e.SigningID[:], b.SigningID)
 	if d := b.Draft; d != nil {

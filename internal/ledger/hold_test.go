@@ -70,16 +70,6 @@ func lived(t *testing.T) *housing {
 
 // TestHold_AtStart: what is known of a ledger decides whether it may promise.
 func TestHold_AtStart(t *testing.T) {
-	copyFile := func(t *testing.T, from, to string) {
-		t.Helper()
-		body, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(to, body, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	grow := func(t *testing.T, h *housing) {
 		t.Helper()
 		l := h.open(t)
@@ -288,11 +278,11 @@ func TestCrash_Witness(t *testing.T) {
 	for way, replace := range ways {
 		t.Run(way, func(t *testing.T) {
 			h := lived(t)
-			if _, err := openWith(h.Config, commitTx, replace); !errors.Is(err, errDisk) {
+			if _, err := openWith(h.Config, realDisk(), replace); !errors.Is(err, errDisk) {
 				t.Fatalf("a start without a witness: got %v, want %v", err, errDisk)
 			}
 			var broken atomic.Bool
-			l, err := openWith(h.Config, commitTx, func(path string, body []byte) error {
+			l, err := openWith(h.Config, realDisk(), func(path string, body []byte) error {
 				if broken.Load() {
 					return replace(path, body)
 				}

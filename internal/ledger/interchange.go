@@ -23,8 +23,12 @@ var (
 	ErrConflict    = fault.Define("interchange_conflict", fault.Conflict, "The file and the ledger, or two lines of the file, have different digests for one resource; nothing was imported.")
 )
 
-// InterchangeFormat is what this sidecar writes and reads.
-const InterchangeFormat = "sidecar-interchange/1"
+// The formats that this sidecar reads. It writes the first unless a signature has
+// a proxy's beside it.
+const (
+	InterchangeFormat      = "sidecar-interchange/1"
+	InterchangeFormatProxy = "sidecar-interchange/2" // with the field proxy
+)
 
 // Limits of an interchange.
 const (
@@ -61,6 +65,16 @@ type InterchangeEntry struct {
 	Kind      string   `json:"kind"`
 	Slot      decimal  `json:"slot"`
 	Signature hexBytes `json:"signature,omitempty"` // absent if it was never made, or is not known
+	// Proxy is the delegate's signature of a commitment, beside Signature. It cannot
+	// be verified without the commitment: whoever gives it out verifies it then.
+	Proxy *InterchangeProxy `json:"proxy,omitempty"`
+}
+
+// InterchangeProxy is a proxy signature. See commitments.ProxySignature.
+type InterchangeProxy struct {
+	Nonce     decimal    `json:"nonce"`
+	Signature hexBytes   `json:"signature"`
+	Branch    []hexBytes `json:"branch"`
 }
 
 // decimal is a slot as a JSON string, as in the Beacon API.
@@ -81,9 +95,9 @@ func (d *decimal) UnmarshalText(text []byte) error {
 
 // item is one thing to take over: a digest with its resources, or a limit.
 type item struct {
-	entry     Entry // of KindImport
-	slot      phase0.Slot
-	signature []byte
+	entry Entry // of KindImport
+	slot  phase0.Slot
+	ink   Ink
 }
 
 // ReadInterchange reads a file, strictly: no unknown field, no trailing bytes, at
@@ -125,8 +139,8 @@ func (f Interchange) Fits(network string, version phase0.Version) error {
 
 // items checks everything that can be checked without a ledger.
 func (f Interchange) items() (out []item, err error) {
-	if f.Metadata.Format != InterchangeFormat {
-		return nil, ErrInterchange.With("format %.40q, this sidecar reads %q", f.Metadata.Format, InterchangeFormat)
+	if f.Metadata.Format != InterchangeFormat && f.Metadata.Format != InterchangeFormatProxy {
+		return nil, ErrInterchange.With("format %.40q, this sidecar reads up to %q", f.Metadata.Format, InterchangeFormatProxy)
 	}
 	if f.Metadata.Network == "" || len(f.Metadata.GenesisForkVersion) != 4 {
 		return nil, ErrInterchange.With("it does not say of which chain it is")
@@ -143,6 +157,9 @@ func (f Interchange) items() (out []item, err error) {
 		}
 		for j := range k.Signed {
 			it, err := k.Signed[j].item(key)
+			if err == nil && !it.ink.Proxy.IsZero() && f.Metadata.Format != InterchangeFormatProxy {
+				err = errors.New("a proxy in a format without")
+			}
 			if err != nil {
 				return nil, ErrInterchange.With("data %d, signed %d: %v", i, j, err)
 			}
@@ -170,7 +187,7 @@ func (e *InterchangeEntry) item(key commitments.Key) (it item, err error) {
 	}
 	it = item{
 		entry: Entry{Kind: KindImport, Key: key, Root: phase0.Root(e.Digest), Resources: e.Resources, Import: &Imported{Kind: kind}},
-		slot:  phase0.Slot(e.Slot), signature: e.Signature,
+		slot:  phase0.Slot(e.Slot), ink: Ink{Signature: e.Signature},
 	}
 	if err := it.entry.check(); err != nil {
 		return it, errors.New("resources: none, too many, too long, or one twice")
@@ -178,7 +195,34 @@ func (e *InterchangeEntry) item(key commitments.Key) (it item, err error) {
 	if len(e.Signature) > 0 && !verifies(key, it.entry.Root, e.Signature) {
 		return it, errors.New("signature does not verify")
 	}
-	return it, nil
+	if e.Proxy != nil {
+		it.ink, err = e.Proxy.beside(e.Signature)
+		if err == nil && (kind != KindCommitment || !key.IsECDSA()) {
+			err = errors.New("proxy of something else than a committer's commitment")
+		}
+	}
+	return it, err
+}
+
+// beside is the ink of a signature and the proxy's.
+func (p *InterchangeProxy) beside(signature []byte) (Ink, error) {
+	body := sealBody{Signature: signature, Proxy: &proxySealBody{Nonce: uint64(p.Nonce), Signature: p.Signature, Branch: p.Branch}}
+	ink, err := body.ink()
+	if err != nil || ink.Proxy.IsZero() {
+		return Ink{}, errors.New("proxy without both signatures, or of another shape")
+	}
+	return ink, nil
+}
+
+func interchangeProxy(p commitments.ProxySignature) *InterchangeProxy {
+	if p.IsZero() {
+		return nil
+	}
+	out := &InterchangeProxy{Nonce: decimal(p.Nonce), Signature: p.Signature[:], Branch: []hexBytes{}}
+	for i := range p.Branch {
+		out.Branch = append(out.Branch, p.Branch[i][:])
+	}
+	return out
 }
 
 // verifies checks a signature that would be given out as our own.
@@ -214,7 +258,7 @@ func (c *Collect) Add(r Record) {
 	switch {
 	case e == nil:
 		if at, ok := c.bySeq[r.Seq]; ok {
-			c.items[at].signature = r.Seal
+			c.items[at].ink = Ink{r.Seal, r.Proxy}
 		}
 	case e.Kind == KindImport && e.Import.Least > 0:
 		c.least[e.Key] = max(c.least[e.Key], e.Import.Least)
@@ -245,7 +289,11 @@ func (c *Collect) Interchange(network string, version phase0.Version) Interchang
 		k := of(it.entry.Key)
 		names := slices.Clone(it.entry.Resources)
 		slices.Sort(names)
-		k.Signed = append(k.Signed, InterchangeEntry{names, it.entry.Root[:], it.entry.Import.Kind.String(), decimal(it.slot), it.signature})
+		proxy := interchangeProxy(it.ink.Proxy)
+		if proxy != nil {
+			f.Metadata.Format = InterchangeFormatProxy
+		}
+		k.Signed = append(k.Signed, InterchangeEntry{names, it.entry.Root[:], it.entry.Import.Kind.String(), decimal(it.slot), it.ink.Signature, proxy})
 	}
 	for _, k := range byKey {
 		slices.SortFunc(k.Signed, func(x, y InterchangeEntry) int {

@@ -20,13 +20,8 @@ func TestKeyLock_OneOwner(t *testing.T) {
 	first := h.open(t)
 	second := h.Config
 	second.Path += ".copy"
-	body, err := os.ReadFile(h.Path)
-	if err == nil {
-		err = os.WriteFile(second.Path, body, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	copyFile(t, h.Path, second.Path)
+	copyFile(t, journalPath(h.Path), journalPath(second.Path))
 	begin := time.Now()
 	if _, err := Open(second); !errors.Is(err, ErrKeysLocked) {
 		t.Fatalf("a copy beside a running one: got %v, want %v", err, ErrKeysLocked)

@@ -33,7 +33,7 @@ var (
 	ErrLossy      = fault.Define("ledger_not_durable", fault.Unavailable, "The database server may lose what it committed: fsync, full_page_writes or synchronous_commit is off.")
 	ErrChain      = fault.Define("ledger_other_chain", fault.Conflict, "The ledger belongs to another network.")
 	ErrHolding    = fault.Define("ledger_holding", fault.Unavailable, "The ledger holds: another copy of it may have promised for this slot, so nothing new is promised for it.")
-	ErrRolledBack = fault.Define("ledger_rolled_back", fault.Conflict, "The ledger is older than its witness: somebody put a backup back. Restore the newest one, or import what it lacks.")
+	ErrRolledBack = fault.Define("ledger_rolled_back", fault.Conflict, "The ledger is older than its witness or its journal, or without it: somebody put a backup back. Restore the newest one, journal included, or import what it lacks.")
 	ErrOtherHost  = fault.Define("ledger_other_host", fault.Conflict, "The ledger belongs to another machine; sidecar ledger adopt binds it to this one, if the other never runs again.")
 	ErrKeysLocked = fault.Define("proxy_keys_locked", fault.Conflict, "Another sidecar uses these proxy keys.")
 	ErrEntry      = fault.Define("ledger_entry_invalid", fault.Internal, "A part of the sidecar tried to write an entry that makes no sense.")
@@ -84,6 +84,9 @@ type Entry struct {
 	Module string
 	Key    commitments.Key // who signs; zero if nobody
 	Root   phase0.Root     // the signing root; zero if nobody signs
+	// Delegate signs a commitment beside Key, in a group; zero if nobody does. It
+	// is no part of what is once: Key and Root are.
+	Delegate phase0.BLSPubKey
 
 	// Resources name what may be signed once, such as
 	// "delegation/<slot>/<pubkey>". If one of them is taken by an entry with the
@@ -129,10 +132,21 @@ type Imported struct {
 
 // Receipt proves that an entry is on disk. Only Append makes one.
 type Receipt struct {
-	Seq       uint64             // counts entries, from 1
-	Page      commitments.PageID // where the entry stands
-	Entry     Entry              // as stored; as asked for, if an import holds its resources
-	Signature []byte             // not empty if the same entry was signed before
+	Seq   uint64             // counts entries, from 1
+	Page  commitments.PageID // where the entry stands
+	Entry Entry              // as stored; as asked for, if an import holds its resources
+	Ink                      // not empty if the same entry was signed before
+	// Imported says that the ink is another ledger's. The proxy in it is not
+	// verified, and may be missing.
+	Imported bool
+	Batch    *Batch // of a new entry that a delegate signs, and of those alone
+}
+
+// Batch is the new entries with a delegate that became durable in one step: it
+// may sign them at once. Their receipts share it.
+type Batch struct {
+	Receipts []Receipt // in their order; without Batch
+	Groups   sync.Map  // the signer's, of what is made once for all
 }
 
 // Ledger is the book. Its methods may be called from any goroutine.
@@ -182,13 +196,15 @@ func (l *Ledger) Append(ctx context.Context, id commitments.PageID, decide func(
 	return l.submit(ctx, &request{id: id, decide: decide})
 }
 
-// Seal makes the signature of an appended entry durable, and then shows it on
-// the page. The same bytes again are no error; other bytes are ErrSlashable.
-// If ctx ends first, the signature may still become durable.
+// Seal makes the signatures of an appended entry durable, and then shows them on
+// the page. It returns what the entry is sealed with: a delegate may sign the
+// same commitment in several groups, and the first one that is sealed stands.
+// Another signature of the entry's key is ErrSlashable.
+// If ctx ends first, the signatures may still become durable.
 // Faults: ErrSlashable, ErrPoisoned, ErrClosed, ErrEntry.
-func (l *Ledger) Seal(ctx context.Context, r Receipt, signature []byte) error {
-	_, err := l.submit(ctx, &request{id: r.Page, receipt: r, signature: signature})
-	return err
+func (l *Ledger) Seal(ctx context.Context, r Receipt, ink Ink) (Ink, error) {
+	sealed, err := l.submit(ctx, &request{id: r.Page, receipt: r, ink: ink})
+	return sealed.Ink, err
 }
 
 // View returns the page with our other open pages: those with a promise that
@@ -249,6 +265,14 @@ func (l *Ledger) Len() uint64 {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.book.seq
+}
+
+// Version is a number that grows with every record, entry or signature, that is
+// durable: a page that changed did so at another version.
+func (l *Ledger) Version() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.book.records
 }
 
 // Poisoned returns the disk error that ended this ledger's writing, or nil.

@@ -89,7 +89,7 @@ func must(t testing.TB, l *Ledger, id commitments.PageID, e Entry) Receipt {
 func seal(t testing.TB, l *Ledger, r Receipt, fill byte) []byte {
 	t.Helper()
 	signature := bytes.Repeat([]byte{fill}, 96)
-	if err := l.Seal(context.Background(), r, signature); err != nil {
+	if err := sealed(l, context.Background(), r, signature); err != nil {
 		t.Fatal(err)
 	}
 	return signature
@@ -253,7 +253,7 @@ func testAppend_OneRootPerResource(t *testing.T, e engineCase) {
 	}
 	signature := seal(t, l, r, 1)
 	seal(t, l, r, 1) // the same bytes
-	if err := l.Seal(ctx, r, bytes.Repeat([]byte{2}, 96)); !errors.Is(err, ErrSlashable) {
+	if err := sealed(l, ctx, r, bytes.Repeat([]byte{2}, 96)); !errors.Is(err, ErrSlashable) {
 		t.Errorf("other signature: got %v, want %v", err, ErrSlashable)
 	}
 	otherKey := promise(1, "once")
@@ -318,7 +318,7 @@ func testAppend_WritesNothing(t *testing.T, e engineCase) {
 		r    Receipt
 		size int
 	}{"empty": {r, 0}, "long": {r, maxSignature + 1}, "note": {note, 96}, "forged": {forged, 96}, "unknown": {Receipt{Seq: 9}, 96}} {
-		if err := l.Seal(context.Background(), c.r, make([]byte, c.size)); !errors.Is(err, ErrEntry) {
+		if err := sealed(l, context.Background(), c.r, make([]byte, c.size)); !errors.Is(err, ErrEntry) {
 			t.Errorf("seal %s: got %v, want %v", name, err, ErrEntry)
 		}
 	}

@@ -43,7 +43,7 @@ func (m *machine) config() Config {
 // snapshot reads the files as they are on disk.
 func (m *machine) snapshot(t *rapid.T) map[string][]byte {
 	c, shot := m.config(), map[string][]byte{}
-	for _, path := range []string{c.Path, c.Witness} {
+	for _, path := range []string{c.Path, journalPath(c.Path), c.Witness} {
 		body, err := os.ReadFile(path)
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			t.Fatal(err)
@@ -124,7 +124,7 @@ func (m *machine) request(t *rapid.T) {
 		return
 	}
 	if err == nil {
-		err = m.run.Seal(context.Background(), r, append(e.Root[:], make([]byte, 64)...))
+		err = sealed(m.run, context.Background(), r, append(e.Root[:], make([]byte, 64)...))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -146,7 +146,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 		"crash": func(t *rapid.T) {
 			shot := m.snapshot(t)
 			m.stop(t)
-			m.put(t, shot, c().Path, c().Witness)
+			m.put(t, shot, c().Path, journalPath(c().Path), c().Witness)
 			m.pass(t, 0, 30)
 			m.start(t)
 		},
@@ -160,6 +160,9 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 			m.pass(t, 25, 200)
 			shot := rapid.SampledFrom(m.saved).Draw(t, "snapshot")
 			m.put(t, shot, c().Path)
+			if rapid.Bool().Draw(t, "journal too") {
+				m.put(t, shot, journalPath(c().Path))
+			}
 			if rapid.Bool().Draw(t, "witness too") {
 				m.put(t, shot, c().Witness)
 			}
@@ -194,7 +197,7 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 			}
 			m.stop(t)
 			_, err := Import(context.Background(), c(), m.files, m.hadAll)
-			if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrOtherHost) && !errors.Is(err, ErrChain) {
+			if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrOtherHost) && !errors.Is(err, ErrChain) && !errors.Is(err, ErrRolledBack) {
 				t.Fatal(err)
 			}
 			m.start(t)

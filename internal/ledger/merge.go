@@ -60,7 +60,7 @@ func (w *writing) clash(it *item) (conflict, err error) {
 		if held && !stored.Entry.same(e) {
 			return ErrConflict.With("%s: the ledger has digest %#x, the file %#x", name, stored.Entry.Root[:], e.Root[:]), nil
 		}
-		if held && len(it.signature) > 0 && len(stored.Signature) > 0 && !slices.Equal(it.signature, stored.Signature) {
+		if held && len(it.ink.Signature) > 0 && len(stored.Signature) > 0 && !slices.Equal(it.ink.Signature, stored.Signature) {
 			return ErrConflict.With("%s: digest %#x has two signatures", name, e.Root[:]), nil
 		}
 	}
@@ -69,7 +69,7 @@ func (w *writing) clash(it *item) (conflict, err error) {
 
 // take puts an item's free resources, and a signature that was not known.
 func (w *writing) take(it *item, m *Merged) error {
-	e, sig := it.entry, it.signature
+	e, ink := it.entry, it.ink
 	if e.Root == (phase0.Root{}) { // a limit
 		if e.Import.Least <= w.next.least[e.Key] {
 			return nil
@@ -87,7 +87,7 @@ func (w *writing) take(it *item, m *Merged) error {
 		}
 		if !held {
 			e.Resources = append(e.Resources, name)
-		} else if len(stored.Signature) == 0 && len(sig) > 0 && !slices.ContainsFunc(unsigned, func(u Receipt) bool { return u.Seq == stored.Seq }) {
+		} else if len(stored.Signature) == 0 && len(ink.Signature) > 0 && !slices.ContainsFunc(unsigned, func(u Receipt) bool { return u.Seq == stored.Seq }) {
 			unsigned = append(unsigned, stored)
 		}
 	}
@@ -101,14 +101,14 @@ func (w *writing) take(it *item, m *Merged) error {
 		if err != nil {
 			return err
 		}
-		if len(sig) > 0 {
+		if len(ink.Signature) > 0 {
 			unsigned = append(unsigned, stored)
 		}
 	}
 	for _, u := range unsigned {
 		at, err := w.spot(u.Seq)
 		if err == nil {
-			err = w.putNewSeal(u, at, slices.Clone(sig))
+			err = w.putNewSeal(u, at, Ink{slices.Clone(ink.Signature), ink.Proxy})
 		}
 		if err != nil {
 			return err

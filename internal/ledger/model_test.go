@@ -6,13 +6,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
-	bolt "go.etcd.io/bbolt"
 	"pgregory.net/rapid"
 	"sidecar/internal/metrics"
 
@@ -66,7 +66,7 @@ func testModel_Resources(t *testing.T, e engineCase) {
 			}
 			if rapid.Bool().Draw(t, "seal") {
 				signature := bytes.Repeat([]byte{byte(root + 1)}, 96)
-				if err := l.Seal(context.Background(), r, signature); err != nil {
+				if err := sealed(l, context.Background(), r, signature); err != nil {
 					t.Fatal(err)
 				}
 				r.Signature = signature
@@ -112,7 +112,7 @@ func testAppend_ConcurrentConflictsHaveOneWinner(t *testing.T, e engineCase) {
 					continue
 				}
 				if err == nil {
-					err = l.Seal(context.Background(), r, bytes.Repeat(r.Entry.Root[:], 3))
+					err = sealed(l, context.Background(), r, bytes.Repeat(r.Entry.Root[:], 3))
 				}
 				if err != nil {
 					t.Error(err)
@@ -153,11 +153,13 @@ func gated(t *testing.T) (l *Ledger, arrived, release chan struct{}) {
 		t.Fatal(err)
 	}
 	arrived, release = make(chan struct{}), make(chan struct{})
-	l, err := openWith(config(path), func(tx *bolt.Tx) error {
-		arrived <- struct{}{}
-		<-release
-		return tx.Commit()
-	}, replaceFile)
+	l, err := openWith(config(path), broken(func(d *disk) {
+		d.append = func(f *os.File, frame []byte, off int64) error {
+			arrived <- struct{}{}
+			<-release
+			return appendSync(f, frame, off)
+		}
+	}), replaceFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,13 +262,15 @@ func TestMetrics(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	var broken atomic.Bool
-	l, err := openWith(config(path), func(tx *bolt.Tx) error {
-		if broken.Load() {
-			return breaks["failed"](tx)
+	var failing atomic.Bool
+	l, err := openWith(config(path), broken(func(d *disk) {
+		d.append = func(f *os.File, frame []byte, off int64) error {
+			if failing.Load() {
+				return errDisk
+			}
+			return appendSync(f, frame, off)
 		}
-		return tx.Commit()
-	}, replaceFile)
+	}), replaceFile)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,7 +280,7 @@ func TestMetrics(t *testing.T) {
 	if value("sidecar_ledger_commit_seconds") != 1 || value("sidecar_ledger_batch_records") != 1 || value("sidecar_ledger_healthy") != 1 {
 		t.Error("one commit is not one commit")
 	}
-	broken.Store(true)
+	failing.Store(true)
 	if _, err := l.Append(context.Background(), page(1), constant(promise(2, ""))); !errors.Is(err, ErrPoisoned) || value("sidecar_ledger_healthy") != 0 {
 		t.Errorf("poisoned: %v, healthy %v", err, value("sidecar_ledger_healthy"))
 	}

@@ -6,27 +6,25 @@ import (
 	"runtime/debug"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
-	bolt "go.etcd.io/bbolt"
-
 	"sidecar/commitments"
 )
 
 // openWith is Open with the steps that make things durable.
-func openWith(c Config, commit func(*bolt.Tx) error, replace func(path string, body []byte) error) (*Ledger, error) {
+func openWith(c Config, d disk, replace func(path string, body []byte) error) (*Ledger, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	s, err := openStore(c.Path, false, commit)
+	s, err := openStore(c.Path, false, d)
 	if err != nil {
 		return nil, err
 	}
 	// What a crashed process wrote may be in the page cache only. Nothing may be
 	// answered from it before it is on disk.
-	if err := guarded(s.db.Sync); err != nil {
+	if err := guarded(func() error { return errors.Join(s.db.Sync(), s.recover()) }); err != nil {
 		if isPanic(err) {
 			s.wedge()
 		}
-		return nil, errors.Join(ErrBroken.Wrap(err), s.close())
+		return nil, errors.Join(named(err), s.close())
 	}
 	g := &watch{Config: c, replace: replace}
 	if g.bound, err = s.host(); err != nil {
@@ -34,6 +32,9 @@ func openWith(c Config, commit func(*bolt.Tx) error, replace func(path string, b
 	}
 	if err := g.look(); err != nil {
 		return nil, errors.Join(err, s.close())
+	}
+	if err := guarded(s.startJournal); err != nil {
+		return nil, errors.Join(ErrPoisoned.Wrap(err), s.close(), g.keys.release())
 	}
 	l, err := start(s, c.Network, c.GenesisForkVersion, g)
 	if err != nil {
@@ -106,7 +107,7 @@ func (b *book) apply(t index, r Record, own bool) (commitments.PageID, error) {
 		b.forbid(r.Entry)
 		b.seq = r.Seq
 	} else {
-		b.set(withSeal(b.latest(id), r.Seq, entry, r.Seal, own))
+		b.set(withSeal(b.latest(id), r.Seq, entry, Ink{r.Seal, r.Proxy}, own))
 	}
 	b.records = r.Number
 	return id, nil

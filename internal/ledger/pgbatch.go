@@ -132,7 +132,7 @@ func (t *pgBatch) end() head { return t.head }
 
 // putEntry links a new entry to the chain, with its indexes.
 func (t *pgBatch) putEntry(id commitments.PageID, e *Entry, body []byte) error {
-	record, next := t.head.link(recordEntry, body)
+	record, next := t.head.link(e.version(), recordEntry, body)
 	seq := asBigint(next.Entries)
 	t.put(next, record)
 	t.entrySeqs, t.entryAt = append(t.entrySeqs, seq), append(t.entryAt, asBigint(next.Records))
@@ -150,8 +150,8 @@ func (t *pgBatch) putEntry(id commitments.PageID, e *Entry, body []byte) error {
 }
 
 // putSeal links the signature of an entry to the chain.
-func (t *pgBatch) putSeal(seq uint64, at spot, body []byte) error {
-	record, next := t.head.link(recordSeal, body)
+func (t *pgBatch) putSeal(seq uint64, at spot, version byte, body []byte) error {
+	record, next := t.head.link(version, recordSeal, body)
 	t.put(next, record)
 	t.sealSeqs, t.sealAt = append(t.sealSeqs, asBigint(seq)), append(t.sealAt, asBigint(next.Records))
 	t.stored[seq] = pgEntry{spot{at.record, next.Records}, t.stored[seq].entry, record}

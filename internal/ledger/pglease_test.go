@@ -71,7 +71,7 @@ func TestLease_StandbyFollows(t *testing.T) {
 		if _, err := standby.Append(context.Background(), page(1), constant(promise(1, "r1"))); !errors.Is(err, ErrLease) {
 			t.Errorf("append: got %v, want %v", err, ErrLease)
 		}
-		if err := standby.Seal(context.Background(), r, signature); !errors.Is(err, ErrLease) {
+		if err := sealed(standby, context.Background(), r, signature); !errors.Is(err, ErrLease) {
 			t.Errorf("seal: got %v, want %v", err, ErrLease)
 		}
 	}

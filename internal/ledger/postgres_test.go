@@ -150,7 +150,7 @@ func TestPostgres_NewerSchema(t *testing.T) {
 	e := pgCase(testDSN(t))
 	where := e.create(t)
 	dsn, _ := readDSN(where)
-	sql(t, dsn, `update ledger_meta set body = replace(body, '"schema":1', '"schema":2')`)
+	sql(t, dsn, `update ledger_meta set body = replace(body, '"schema":2', '"schema":3')`)
 	if _, err := e.open(where, "holesky", holesky); !errors.Is(err, ErrNewer) {
 		t.Errorf("got %v, want %v", err, ErrNewer)
 	}

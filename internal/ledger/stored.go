@@ -19,7 +19,7 @@ func asStored(e Entry, body []byte) (Entry, error) {
 	}
 	d := e.Draft
 	stored := Entry{
-		Kind: e.Kind, Module: e.Module, Key: e.Key, Root: e.Root, Resources: copied(e.Resources), Nonce: e.Nonce, SigningID: e.SigningID,
+		Kind: e.Kind, Module: e.Module, Key: e.Key, Delegate: e.Delegate, Root: e.Root, Resources: copied(e.Resources), Nonce: e.Nonce, SigningID: e.SigningID,
 		Draft: &commitments.Draft{
 			Commitment: commitments.Commitment{
 				Type: d.Commitment.Type, Payload: copiedBytes(d.Commitment.Payload), RequestHash: d.Commitment.RequestHash, Slasher: d.Commitment.Slasher,

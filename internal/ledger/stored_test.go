@@ -17,8 +17,9 @@ func TestAsStored(t *testing.T) {
 	texts := rapid.OneOf(rapid.Just[[]string](nil), rapid.SliceOfN(text, 0, 3))
 	rapid.Check(t, func(t *rapid.T) {
 		e := Entry{
-			Kind: KindCommitment, Module: text.Draw(t, "module"), Key: commitments.BLSKey(phase0.BLSPubKey{1}), Root: phase0.Root{2},
+			Kind: KindCommitment, Module: text.Draw(t, "module"), Key: commitments.ECDSAKey([20]byte{1}), Root: phase0.Root{2},
 			Resources: rapid.SliceOfNDistinct(text.Filter(func(s string) bool { return s != "" }), 0, 3, rapid.ID).Draw(t, "resources"), Nonce: rapid.Uint64().Draw(t, "nonce"),
+			Delegate:  phase0.BLSPubKey{rapid.Byte().Draw(t, "delegate")},
 			SigningID: phase0.Root{rapid.Byte().Draw(t, "signing id")},
 			Note:      rapid.OneOf(rapid.Just[map[string]string](nil), rapid.MapOfN(text, text, 0, 2)).Draw(t, "note"),
 			Draft: &commitments.Draft{
@@ -50,7 +51,7 @@ func TestAsStored_EveryField(t *testing.T) {
 	for name, c := range map[string]struct {
 		of   any
 		want int
-	}{"entry": {Entry{}, 15}, "draft": {commitments.Draft{}, 6 /* UsedBelow is not kept */}, "commitment": {commitments.Commitment{}, 4}, "constraint": {commitments.Constraint{}, 2}} {
+	}{"entry": {Entry{}, 16}, "draft": {commitments.Draft{}, 6 /* UsedBelow is not kept */}, "commitment": {commitments.Commitment{}, 4}, "constraint": {commitments.Constraint{}, 2}} {
 		if n := reflect.TypeOf(c.of).NumField(); n != c.want {
 			t.Errorf("%s has %d fields, asStored knows %d", name, n, c.want)
 		}

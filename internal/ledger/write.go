@@ -69,6 +69,7 @@ func (l *Ledger) write(batch []*request) error {
 	l.meter().committed(started, end.Records-l.at.Records)
 	l.at = end
 	l.remember(batch)
+	share(batch)
 	l.publish(w.touched)
 	return nil
 }
@@ -201,7 +202,7 @@ func (w *writing) repeat(r *request, e *Entry) (held bool, err error) {
 			return true, nil
 		}
 		if stored.Entry.Kind == KindImport {
-			stored.Entry = *e
+			stored.Entry, stored.Imported = *e, true
 		}
 		if !held || len(r.result.Signature) == 0 {
 			r.result, held = stored, true
@@ -212,8 +213,7 @@ func (w *writing) repeat(r *request, e *Entry) (held bool, err error) {
 
 // seal links a signature to the chain.
 func (w *writing) seal(r *request) error {
-	if len(r.signature) == 0 || len(r.signature) > maxSignature {
-		r.err = ErrEntry.With("signature of %d bytes", len(r.signature))
+	if r.err = r.ink.check(); r.err != nil {
 		return nil
 	}
 	stored, at, err := w.awaiting(r.receipt.Seq)
@@ -225,13 +225,18 @@ func (w *writing) seal(r *request) error {
 	switch {
 	case !e.Kind.Signed() && e.Kind != KindImport || e.Root != r.receipt.Entry.Root || e.Key != r.receipt.Entry.Key:
 		r.err = ErrEntry.With("entry %d is not the receipt's", stored.Seq)
-	case len(r.signature) != e.Key.SignatureLength():
-		r.err = ErrEntry.With("signature of %d bytes", len(r.signature))
-	case bytes.Equal(stored.Signature, r.signature): // sealed before
+	case len(r.ink.Signature) != e.Key.SignatureLength():
+		r.err = ErrEntry.With("signature of %d bytes", len(r.ink.Signature))
+	case e.Kind != KindImport && e.Delegate.IsZero() != r.ink.Proxy.IsZero():
+		r.err = ErrEntry.With("entry %d: a delegate signs, and its signature is there, or neither", stored.Seq)
+	case bytes.Equal(stored.Signature, r.ink.Signature): // sealed before
+		r.result.Ink = stored.Ink
 	case len(stored.Signature) > 0:
 		r.err = ErrSlashable.With("entry %d has another signature", stored.Seq)
 	default:
-		return w.putNewSeal(stored, at, bytes.Clone(r.signature))
+		r.result.Ink = Ink{bytes.Clone(r.ink.Signature), r.ink.Proxy}
+		r.result.Proxy.Branch = slices.Clone(r.ink.Proxy.Branch)
+		return w.putNewSeal(stored, at, r.result.Ink)
 	}
 	return nil
 }
@@ -273,18 +278,33 @@ func (l *Ledger) remember(batch []*request) {
 	}
 }
 
-func (w *writing) putNewSeal(stored Receipt, at spot, signature []byte) error {
-	body, err := encodeSeal(stored.Seq, signature)
+// share gives the new entries that a delegate signs the batch they are in.
+func share(batch []*request) {
+	var together *Batch
+	for _, r := range batch {
+		if r.err != nil || r.fresh.record == 0 || r.result.Entry.Delegate.IsZero() {
+			continue
+		}
+		if together == nil {
+			together = &Batch{}
+		}
+		together.Receipts = append(together.Receipts, r.result)
+		r.result.Batch = together
+	}
+}
+
+func (w *writing) putNewSeal(stored Receipt, at spot, ink Ink) error {
+	body, err := encodeSeal(stored.Seq, ink)
 	if err != nil {
 		return err
 	}
 	if err := w.recall(stored.Page); err != nil {
 		return err
 	}
-	if err := w.putSeal(stored.Seq, at, body); err != nil {
+	if err := w.putSeal(stored.Seq, at, ink.version(), body); err != nil {
 		return err
 	}
-	w.next.set(withSeal(w.next.latest(stored.Page), stored.Seq, &stored.Entry, signature, w.copied[stored.Page]))
+	w.next.set(withSeal(w.next.latest(stored.Page), stored.Seq, &stored.Entry, ink, w.copied[stored.Page]))
 	w.copied[stored.Page] = w.copied[stored.Page] || stored.Entry.Kind == KindCommitment
 	w.next.records = w.end().Records
 	w.touched[stored.Page] = true

@@ -21,11 +21,11 @@ type request struct {
 	id   commitments.PageID
 	done chan struct{} // closed when result and err are final
 
-	decide    func(commitments.View) (Entry, error) // of an Append
-	receipt   Receipt                               // of a Seal
-	signature []byte                                // of a Seal
-	merge     []item                                // of an import, with merged
-	merged    *Merged
+	decide  func(commitments.View) (Entry, error) // of an Append
+	receipt Receipt                               // of a Seal
+	ink     Ink                                   // of a Seal
+	merge   []item                                // of an import, with merged
+	merged  *Merged
 
 	result Receipt
 	fresh  spot // where a new entry stands; zero if the answer stood before

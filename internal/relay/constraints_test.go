@@ -165,6 +165,11 @@ func TestOffers_WithProofs(t *testing.T) {
 	many := func(n int) string {
 		return `"proofs":{"constraintTypes":[` + strings.TrimSuffix(strings.Repeat("1,", n), ",") + `],"payloads":[` + strings.TrimSuffix(strings.Repeat(`"0x",`, n), ",") + `]},`
 	}
+	text, err := commitments.BoltProofs{Hashes: []phase0.Hash32{{1}, {2}}, Indices: []uint64{3, 4}, Helpers: [][32]byte{{5}}}.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bolt := string(text)
 	two := []commitments.Constraint{{Type: 1, Payload: []byte{0xab}}, {Type: 16, Payload: []byte{}}}
 	for name, c := range map[string]struct {
 		proofs string
@@ -173,6 +178,8 @@ func TestOffers_WithProofs(t *testing.T) {
 	}{
 		"camel":        {proofs: `"proofs":{"constraintTypes":["1","0x10"],"payloads":["0xab","0x"]},`, want: two},
 		"snake":        {proofs: `"proofs":{"constraint_types":[1,16],"payloads":["0xAB","0x"]},`, want: two},
+		"Bolt":         {proofs: `"proofs":` + bolt + `,`, want: []commitments.Constraint{{Type: 1, Payload: []byte(bolt)}, {Type: 1, Payload: []byte(bolt)}}},
+		"Bolt, junk":   {proofs: `"proofs":{"transaction_hashes":["0x"]},`, err: ErrDecode},
 		"none":         {proofs: ``},
 		"empty":        {proofs: `"proofs":{"constraintTypes":[],"payloads":[]},`},
 		"null":         {proofs: `"proofs":null,`},

@@ -26,8 +26,12 @@ const (
 const (
 	pathDelegate          = "/constraints/v0/builder/delegate"
 	pathConstraints       = "/constraints/v0/builder/constraints"
+	pathDelegations       = "/constraints/v0/relay/delegations/"
 	pathFabricDelegation  = "/delegation"
+	pathFabricDelegations = "/delegations/"
 	pathFabricConstraints = "/constraints"
+	// pathHeld is the same in both: what a relay holds for a slot.
+	pathHeld = "/constraints/v0/relay/constraints/"
 )
 
 func encodeDelegation(dialect string, d commitments.SignedDelegation) (path string, body []byte, err error) {
@@ -79,6 +83,55 @@ func DecodeDelegation(body []byte) (d commitments.SignedDelegation, err error) {
 	}
 	m.Slot, m.Metadata, d.Nonce = phase0.Slot(*j.Message.Slot), j.Message.Metadata, uint64(j.Nonce)
 	return d, nil
+}
+
+// decodeDelegations reads a list of delegations: an array in the spec dialect, an
+// object with one in fabric's.
+func decodeDelegations(dialect string, body []byte) (list []commitments.SignedDelegation, err error) {
+	if dialect == DialectFabric {
+		var j struct {
+			Delegations []commitments.SignedDelegation `json:"delegations"`
+		}
+		if err := json.Unmarshal(body, &j); err != nil {
+			return nil, ErrDecode.Wrap(err)
+		}
+		list = j.Delegations
+	} else {
+		var raw []json.RawMessage
+		if err := json.Unmarshal(body, &raw); err != nil {
+			return nil, ErrDecode.Wrap(err)
+		}
+		for i := range raw[:min(len(raw), maxDelegations+1)] {
+			d, err := DecodeDelegation(raw[i])
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, d)
+		}
+	}
+	if len(list) > maxDelegations {
+		return nil, ErrDecode.With("more than %d delegations", maxDelegations)
+	}
+	return list, nil
+}
+
+// holds says whether a fabric relay's list of constraints has a message of this
+// signature.
+func holds(body []byte, signature phase0.BLSSignature) bool {
+	var j struct {
+		Constraints []struct {
+			Signature octets `json:"signature"`
+		} `json:"constraints"`
+	}
+	if json.Unmarshal(body, &j) != nil {
+		return false
+	}
+	for _, c := range j.Constraints {
+		if string(c.Signature) == string(signature[:]) {
+			return true
+		}
+	}
+	return false
 }
 
 // DecodeConstraints reads an array of SignedConstraints in the spec dialect.

@@ -39,7 +39,10 @@ type Config struct {
 	// StreamGrace is how long a stream, from the call on, may bring no bid before
 	// HTTP is asked as well. 0: a third of the budget. Negative: never.
 	StreamGrace time.Duration
-	Constraints bool // speaks the Constraints API
+	Constraints bool // takes delegations and constraints
+	// Proofs says that its bids prove the constraints that someone else was told,
+	// a builder; with Constraints they do anyway.
+	Proofs bool
 	// Dialect is how the Constraints API is spoken: DialectSpec (default) or DialectFabric.
 	Dialect      string
 	AllowPrivate bool // connect to loopback, private and link-local addresses
@@ -122,6 +125,9 @@ func (c *Client) Pubkey() phase0.BLSPubKey { return c.target.pubkey }
 
 // HonoursConstraints says whether the relay is configured for the Constraints API.
 func (c *Client) HonoursConstraints() bool { return c.cfg.Constraints }
+
+// ProvesBids says whether the relay is asked for proofs with its bids.
+func (c *Client) ProvesBids() bool { return c.cfg.Constraints || c.cfg.Proofs }
 
 // Close drops idle connections and waits for calls that are under way and for
 // tries that outlived their call; each ends by the deadline of its call. Calls

@@ -26,6 +26,8 @@ const (
 	endCapabilities = "capabilities"
 	endDelegation   = "delegation"
 	endConstraints  = "constraints"
+	endDelegations  = "delegations"
+	endHeld         = "relay_constraints"
 )
 
 // Limits of answers in bytes. [Commit-Boost: response caps]
@@ -34,6 +36,8 @@ const (
 	payloadLimit = 20 << 20
 	smallLimit   = 1 << 10
 	listLimit    = 64 << 10 // capabilities
+
+	delegationsLimit = 4 << 20 // also what fabric holds of constraints
 )
 
 const (

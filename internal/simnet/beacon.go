@@ -40,7 +40,8 @@ type Beacon struct {
 	bySlot   map[phase0.Slot]block // absent: missed
 	head     block
 	final    phase0.Epoch
-	changed  chan struct{} // closed at every new head
+	stalled  *[2]phase0.Epoch // justified and final while nothing more becomes so
+	changed  chan struct{}    // closed at every new head
 	syncing  bool
 	proposed map[phase0.Slot]phase0.Hash32 // parent hash that attributes were sent for
 }
@@ -150,6 +151,11 @@ func (b *Beacon) importBlock(ctx context.Context, signed codec) error {
 	defer cancel()
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.importHeld(ctx, in)
+}
+
+// importHeld is importBlock with the lock held.
+func (b *Beacon) importHeld(ctx context.Context, in block) error {
 	if _, known := b.byRoot[in.root]; known {
 		return nil
 	}
@@ -205,8 +211,22 @@ func (b *Beacon) check(in block) error {
 
 // checkpoints says which epochs are justified and final once slot has a block.
 func (b *Beacon) checkpoints(slot phase0.Slot) (justified, final phase0.Epoch) {
+	if b.stalled != nil {
+		return b.stalled[0], b.stalled[1]
+	}
 	e := b.spec.Epoch(slot)
 	return e - min(e, 1), e - min(e, 2)
+}
+
+// StallFinality keeps what is justified and final as it is, or no longer.
+func (b *Beacon) StallFinality(stall bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stalled = nil
+	if stall {
+		j, f := b.checkpoints(b.head.slot())
+		b.stalled = &[2]phase0.Epoch{j, f}
+	}
 }
 
 // boundary is the block at, or last before, a slot. The lock is held.

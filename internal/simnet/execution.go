@@ -38,8 +38,9 @@ type Execution struct {
 	fork    chain.Fork
 }
 
-// startExecution starts geth on a genesis block at the time of spec's.
-func startExecution(spec chain.Spec, fork chain.Fork, alloc types.GenesisAlloc) (*Execution, error) {
+// startExecution starts geth on a genesis block at the time of spec's, after
+// the changes to it, if any.
+func startExecution(spec chain.Spec, fork chain.Fork, alloc types.GenesisAlloc, changes func(*core.Genesis)) (*Execution, error) {
 	conf := node.DefaultConfig
 	conf.DataDir = "" // in memory
 	conf.IPCPath = ""
@@ -53,7 +54,11 @@ func startExecution(spec chain.Spec, fork chain.Fork, alloc types.GenesisAlloc) 
 		return nil, fmt.Errorf("make execution node: %w", err)
 	}
 	e := &Execution{stack: stack, fork: fork}
-	if err := e.start(genesis(spec, fork, alloc)); err != nil {
+	g := genesis(spec, fork, alloc)
+	if changes != nil {
+		changes(g)
+	}
+	if err := e.start(g); err != nil {
 		_ = stack.Close()
 		return nil, fmt.Errorf("start execution node: %w", err)
 	}

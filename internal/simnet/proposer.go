@@ -64,6 +64,23 @@ type Proposer struct {
 	kicked     chan struct{} // wakes the registrar; closed and replaced
 	outcomes   []Outcome
 	changed    chan struct{} // closed at every outcome
+	skips      map[phase0.Slot]bool
+}
+
+// Skip makes the proposer propose nothing in a slot that is still to come.
+func (p *Proposer) Skip(slot phase0.Slot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.skips == nil {
+		p.skips = map[phase0.Slot]bool{}
+	}
+	p.skips[slot] = true
+}
+
+func (p *Proposer) skipped(slot phase0.Slot) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.skips[slot]
 }
 
 // setBuilderURL makes the proposer ask url from the next slot on, "" nobody,
@@ -115,6 +132,10 @@ func (p *Proposer) note(o Outcome) {
 func (p *Proposer) propose(ctx context.Context, slot phase0.Slot) (o Outcome) {
 	head, who := p.beacon.headBlock(), p.beacon.proposer(slot)
 	o = Outcome{Slot: slot, Proposer: who.Pubkey, Source: Missed, ParentHash: head.hash}
+	if p.skipped(slot) {
+		o.Err = errors.New("told to skip the slot")
+		return o
+	}
 	local, localValue, err := p.buildLocal(ctx, slot, head)
 	if err != nil {
 		o.Err = err

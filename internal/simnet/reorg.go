@@ -13,11 +13,17 @@ import (
 // transactions; nil leaves the slot missed. The blocks taken out stay known, and
 // are not canonical.
 func (n *Net) Reorg(ctx context.Context, slot phase0.Slot, txs [][]byte) error {
-	parent, err := n.Beacon.rewind(slot)
+	ctx, cancel := context.WithTimeout(ctx, importTimeout)
+	defer cancel()
+	b := n.Beacon
+	b.mu.Lock() // until the other block is the head: nobody builds on its parent meanwhile
+	defer b.mu.Unlock()
+	parent, err := b.rewind(slot)
 	if err != nil || txs == nil {
 		return err
 	}
-	env, err := n.Execution.Build(ctx, common.Hash(parent.hash), n.Beacon.attributes(slot, parent.root), txs, "simnet reorg")
+	extra := fmt.Sprintf("simnet reorg %d", len(b.byRoot)) // the same transactions may come again
+	env, err := n.Execution.Build(ctx, common.Hash(parent.hash), b.attributes(slot, parent.root), txs, extra)
 	if err != nil {
 		return err
 	}
@@ -25,16 +31,18 @@ func (n *Net) Reorg(ctx context.Context, slot phase0.Slot, txs [][]byte) error {
 	if err != nil {
 		return err
 	}
-	who := n.Beacon.proposer(slot)
+	who := b.proposer(slot)
 	other := n.Proposer.plan(slot, who, parent).full(payload)
 	n.Proposer.sign(other, who)
-	return n.Beacon.importBlock(ctx, other)
+	in, err := readBlock(other)
+	if err != nil {
+		return err
+	}
+	return b.importHeld(ctx, in)
 }
 
-// rewind makes the block before a slot's the head, of both chains.
+// rewind makes the block before a slot's the head, of both chains. The lock is held.
 func (b *Beacon) rewind(slot phase0.Slot) (parent block, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	at, ok := b.bySlot[slot]
 	if !ok || slot == 0 {
 		return parent, fmt.Errorf("slot %d has no block to take out", slot)

@@ -199,7 +199,7 @@ func (n *Net) startExecution(o Options) (err error) {
 	for i := range o.Builders {
 		alloc[newAccount(o.Seed, "builder", uint64(i)).Address] = types.Account{Balance: rich} // #nosec G115 -- an index
 	}
-	n.Execution, err = startExecution(n.Spec, o.Fork, alloc)
+	n.Execution, err = startExecution(n.Spec, o.Fork, alloc, nil)
 	return err
 }
 

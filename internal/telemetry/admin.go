@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,13 +42,16 @@ type AdminConfig struct {
 	// Reload loads the configuration again; its context ends after 30 s. Nil:
 	// POST /reload answers 503.
 	Reload func(ctx context.Context) error
-	Log    *slog.Logger
+	// Promises tells what was promised for slots that are over, as JSON, for a
+	// report. Nil: GET /promises is not served.
+	Promises func(first, last uint64) (any, error)
+	Log      *slog.Logger
 	// Public allows an address that is not loopback. Nothing here asks who calls.
 	Public bool
 }
 
 // Admin is the operator's door: GET /metrics, /healthz (and /status, its name
-// at Commit-Boost), /readyz; POST /reload. It serves no
+// at Commit-Boost), /readyz, /promises; POST /reload. It serves no
 // profiles: they show memory, keys in it included.
 type Admin struct {
 	cfg AdminConfig
@@ -140,6 +144,9 @@ func (a *Admin) handler() http.Handler {
 	mux.HandleFunc("GET /status", ok)
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("POST /reload", a.reload)
+	if a.cfg.Promises != nil {
+		mux.HandleFunc("GET /promises", a.promises)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
@@ -189,6 +196,27 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 			_, _ = fmt.Fprintln(w, line)
 		}
 	}
+}
+
+// promises answers ?first and ?last, slots.
+func (a *Admin) promises(w http.ResponseWriter, r *http.Request) {
+	first, err := strconv.ParseUint(r.URL.Query().Get("first"), 10, 64)
+	last, errLast := strconv.ParseUint(r.URL.Query().Get("last"), 10, 64)
+	if err = errors.Join(err, errLast); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	answer, err := a.cfg.Promises(first, last)
+	var text []byte
+	if err == nil {
+		text, err = json.Marshal(answer)
+	}
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(text)
 }
 
 func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {

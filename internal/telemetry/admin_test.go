@@ -68,7 +68,7 @@ func ask(t *testing.T, method, url string, header ...string) (int, string, strin
 		Code            int
 		Message, Reason string
 	}
-	if res.Header.Get("Content-Type") == "application/json" {
+	if res.Header.Get("Content-Type") == "application/json" && res.StatusCode != http.StatusOK {
 		if err := json.Unmarshal(b, &e); err != nil || e.Code != res.StatusCode || e.Message == "" {
 			t.Errorf("error body %s: %v", b, err)
 		}
@@ -169,5 +169,25 @@ func TestAdmin_Addresses(t *testing.T) {
 	}
 	if err := a.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAdmin_Promises(t *testing.T) {
+	url := open(t, AdminConfig{Promises: func(first, last uint64) (any, error) {
+		if first > last {
+			return nil, ErrNotReady.With("never")
+		}
+		return map[string]uint64{"first": first, "last": last}, nil
+	}})
+	if status, _, body := ask(t, http.MethodGet, url+"/promises?first=3&last=9"); status != http.StatusOK || body != `{"first":3,"last":9}` {
+		t.Errorf("got %d %s", status, body)
+	}
+	for _, query := range []string{"", "?first=3", "?first=-1&last=9", "?first=9&last=3"} {
+		if status, _, body := ask(t, http.MethodGet, url+"/promises"+query); status != http.StatusBadRequest {
+			t.Errorf("%q: got %d %s", query, status, body)
+		}
+	}
+	if status, _, _ := ask(t, http.MethodGet, open(t, AdminConfig{})+"/promises?first=3&last=9"); status != http.StatusNotFound {
+		t.Errorf("without promises: %d", status)
 	}
 }

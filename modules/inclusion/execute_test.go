@@ -48,7 +48,7 @@ func TestAdmitted_Executable(t *testing.T) {
 			l.balances = append(l.balances, new(uint256.Int).Mul(gwei("balance", 40), uint256.NewInt(1_000_000)))
 			l.state.accounts[a.addr] = modules.Account{Balance: *l.balances[i]}
 		}
-		for range rapid.IntRange(1, 25).Draw(t, "requests") {
+		for range rapid.IntRange(4, 16).Draw(t, "requests") {
 			p := rapid.IntRange(0, 1).Draw(t, "slot")
 			raw := l.request(t, gwei)
 			view := commitments.View{Page: l.pages[p], Open: l.pages}

@@ -15,7 +15,7 @@ var (
 	ErrInitCode       = fault.Define("init_code_too_big", fault.Rejected, "The code that creates the contract is longer than 49,152 bytes.")
 	ErrFees           = fault.Define("fee_fields_invalid", fault.Rejected, "The priority fee exceeds the fee cap, or a fee or the value exceeds 256 bits.")
 	ErrAuthorizations = fault.Define("authorizations_invalid", fault.Rejected, "A set-code transaction has from 1 to 32 authorizations.")
-	ErrFork           = fault.Define("fork_not_served", fault.Rejected, "The slot is in a fork whose rules for transactions are not known here.")
+	ErrFork           = fault.Define("tx_rules_unknown", fault.Rejected, "The slot is in a fork whose rules for transactions are not known here.")
 )
 
 // Reasons to refuse a request: its blobs.

@@ -82,6 +82,7 @@ type Module struct {
 	maxGas uint64
 	txs    cache
 	book   book
+	leaves leaves
 	proofs *proofs
 }
 
@@ -118,6 +119,7 @@ func New(host modules.Host, decode func(into any) error) (modules.Module, error)
 		info: modules.Info{
 			ID: host.ID, SigningID: host.SigningID,
 			CommitmentTypes: []uint64{commitments.TypeInclusion, commitments.TypeProvableInclusion}, ConstraintTypes: []uint64{commitments.TypeInclusion},
+			Excuses: []string{reasonMissed},
 		},
 		state: host.State, duties: host.Schedule, signer: types.LatestSignerForChainID(id), chain: id,
 		spec: host.Spec, price: price, policy: policy, maxGas: gas, proofs: newProofs(proposing(host)),
@@ -194,6 +196,7 @@ func (m *Module) Commit(ctx context.Context, view commitments.View, req commitme
 	if asked.blobs != nil {
 		promised = commitments.EncodeInclusion(slot, asked.raw) // no blob transaction is of type "incl"
 	}
+	m.leaves.learn(req.Hash(), slot, asked.raw)
 	return commitments.Draft{
 		Commitment: commitments.Commitment{
 			Type: req.Type, Payload: promised, RequestHash: req.Hash(), Slasher: req.Slasher,

@@ -296,3 +296,7 @@ func BenchmarkTip(b *testing.B) {
 		p.tip(l)
 	}
 }
+
+func viewOfLimit(gas uint64) commitments.View {
+	return commitments.View{Page: pageOf(slot), Limit: commitments.Cost{Gas: gas}}
+}

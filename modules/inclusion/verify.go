@@ -5,15 +5,19 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
 	"sidecar/commitments"
 	"sidecar/internal/execution"
 )
 
-// Verify wants, for every promise and in their order, a proof that the block of
-// cand contains the promised transaction: under the root of the header that
-// hashes to the block hash, and at the same index under the transactions_root
-// the relay signed. Each proof is of another index, so no transaction serves two
-// promises. Faults: ErrProofMissing, ErrProofInvalid.
+// Verify wants the page's promises proven, all of them and each by a transaction of
+// its own: under the signed header's transactions_root, under the header that hashes
+// to the block hash, or both, as the format of the proofs allows
+// (commitments.ProofFormat). Leaves and hashes are computed here, of what was
+// promised, and never taken from a proof. Fabric's own proofs are refused: their
+// trie has typed transactions in network encoding, so its root is no header's.
+// Faults: ErrProofMissing, ErrProofInvalid.
 func (m *Module) Verify(ctx context.Context, page commitments.Page, cand commitments.Candidate) error {
 	if len(cand.Proofs) != len(page.Promises) {
 		return ErrProofMissing.With("%d proofs of %d promises", len(cand.Proofs), len(page.Promises))
@@ -21,9 +25,7 @@ func (m *Module) Verify(ctx context.Context, page commitments.Page, cand commitm
 	if cand.Header == nil {
 		return ErrProofInvalid.With("no header")
 	}
-	var header block
-	branches := make([]commitments.TransactionProof, 0, len(page.Promises))
-	taken := make(map[uint64]bool, len(page.Promises))
+	v := verification{cand: &cand, taken: make(map[uint64]bool, len(page.Promises))}
 	for i := range page.Promises {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -32,50 +34,176 @@ func (m *Module) Verify(ctx context.Context, page commitments.Page, cand commitm
 		if !serves(c.Type) {
 			continue
 		}
-		slot, raw, err := payload(commitments.Request{Type: c.Type, Payload: c.Payload})
-		if err != nil || slot != cand.Slot {
-			return ErrProofInvalid.With("promise %d is not for slot %d", i, cand.Slot)
-		}
-		proof, err := proofOf(cand.Proofs[i])
+		want, err := m.sought(c, cand.Slot)
 		if err != nil {
+			return ErrProofInvalid.With("promise %d: %v", i, err)
+		}
+		if err := v.check(want, &cand.Proofs[i]); err != nil {
 			return err
 		}
-		if err := header.read(proof.HeaderRLP, &cand); err != nil {
-			return err
-		}
-		if taken[proof.Index] {
-			return ErrProofInvalid.With("index %d serves two promises", proof.Index)
-		}
-		taken[proof.Index] = true
-		got, err := execution.VerifyTransaction(header.root, proof.Index, proof.Nodes)
+	}
+	return v.finish()
+}
+
+// verification is what the proofs of one candidate share.
+type verification struct {
+	cand     *commitments.Candidate
+	header   block
+	roots    rebuilt
+	taken    map[uint64]bool // indices that serve a promise
+	branches []commitments.TransactionProof
+	bolt     []byte // the one object of all
+	wanted   []*sought
+}
+
+// check judges one proof, as far as it can be judged alone.
+func (v *verification) check(want *sought, c *commitments.Constraint) error {
+	if c.Type != commitments.TypeInclusion {
+		return ErrProofMissing.With("a proof of type %d", c.Type)
+	}
+	switch commitments.FormatOf(c.Payload) {
+	case commitments.ProofHeader:
+		return v.checkHeader(want, c.Payload)
+	case commitments.ProofRoots:
+		return v.checkRoots(want, c.Payload)
+	case commitments.ProofBranch:
+		p, err := commitments.DecodeBranchProof(c.Payload)
 		if err != nil {
 			return ErrProofInvalid.Wrap(err)
 		}
-		if !bytes.Equal(got, raw) {
-			return ErrProofInvalid.With("another transaction is at index %d", proof.Index)
+		if p.Hash != want.hash {
+			return ErrProofInvalid.With("the branch is of another transaction")
 		}
-		branches = append(branches, commitments.TransactionProof{
-			Index: proof.Index, Leaf: commitments.TransactionRoot(raw), Branch: proof.Branch,
-		})
+		return v.take(want, p.Index, p.Branch)
+	case commitments.ProofBolt:
+		if v.bolt == nil {
+			v.bolt = c.Payload
+		}
+		if !bytes.Equal(v.bolt, c.Payload) {
+			return ErrProofInvalid.With("two multiproofs")
+		}
+		v.wanted = append(v.wanted, want)
+		return nil
 	}
-	if !commitments.VerifyTransactions(cand.Header.TransactionsRoot, branches) {
-		return ErrProofInvalid.With("not under the header's transactions_root")
+	if len(c.Payload) == 0 {
+		return ErrProofMissing.With("an empty proof")
+	}
+	return ErrProofInvalid.With("a format that proves nothing here")
+}
+
+func (v *verification) checkHeader(want *sought, payload []byte) error {
+	p, err := commitments.DecodeInclusionProof(payload)
+	if err != nil {
+		return ErrProofInvalid.Wrap(err)
+	}
+	if err := v.header.read(p.HeaderRLP, v.cand); err != nil {
+		return err
+	}
+	if err := inTrie(v.header.root, p.Index, p.Nodes, want); err != nil {
+		return err
+	}
+	return v.take(want, p.Index, p.Branch)
+}
+
+func (v *verification) checkRoots(want *sought, payload []byte) error {
+	p, err := commitments.DecodeRootsProof(payload)
+	if err != nil {
+		return ErrProofInvalid.Wrap(err)
+	}
+	if err := v.roots.read(&p.Roots, v.cand); err != nil {
+		return err
+	}
+	if err := inTrie(p.Roots.Transactions, p.Index, p.Nodes, want); err != nil {
+		return err
+	}
+	return v.take(want, p.Index, nil)
+}
+
+// inTrie wants the transaction at an index of the transactions trie to be the
+// promised one, in EIP-2718 form.
+func inTrie(root [32]byte, index uint64, nodes [][]byte, want *sought) error {
+	got, err := execution.VerifyTransaction(root, index, nodes)
+	if err != nil {
+		return ErrProofInvalid.Wrap(err)
+	}
+	if !bytes.Equal(got, want.tx) {
+		return ErrProofInvalid.With("another transaction is at index %d", index)
 	}
 	return nil
 }
 
-func proofOf(c commitments.Constraint) (commitments.InclusionProof, error) {
-	if c.Type != commitments.TypeInclusion {
-		return commitments.InclusionProof{}, ErrProofMissing.With("a proof of type %d", c.Type)
+// take lets an index serve a promise, and no other one. A branch is climbed later,
+// with all the others.
+func (v *verification) take(want *sought, index uint64, branch [][]byte) error {
+	if v.taken[index] {
+		return ErrProofInvalid.With("index %d serves two promises", index)
 	}
-	if len(c.Payload) == 0 {
-		return commitments.InclusionProof{}, ErrProofMissing.With("an empty proof")
+	v.taken[index] = true
+	if branch != nil {
+		v.branches = append(v.branches, commitments.TransactionProof{Index: index, Leaf: want.leaf, Branch: branch})
 	}
-	p, err := commitments.DecodeInclusionProof(c.Payload)
+	return nil
+}
+
+// finish judges what can be judged only together.
+func (v *verification) finish() error {
+	if !commitments.VerifyTransactions(v.cand.Header.TransactionsRoot, v.branches) {
+		return ErrProofInvalid.With("not under the header's transactions_root")
+	}
+	if v.bolt == nil {
+		return nil
+	}
+	p, err := commitments.DecodeBoltProofs(v.bolt)
 	if err != nil {
-		return p, ErrProofInvalid.Wrap(err)
+		return ErrProofInvalid.Wrap(err)
 	}
-	return p, nil
+	if len(p.Hashes) != len(v.wanted) {
+		return ErrProofMissing.With("%d transactions proven, %d promised", len(p.Hashes), len(v.wanted))
+	}
+	of := make(map[phase0.Hash32]*sought, len(v.wanted))
+	for _, w := range v.wanted {
+		of[w.hash] = w
+	}
+	leaves := make([]commitments.Leaf, 0, len(p.Hashes))
+	for i, hash := range p.Hashes {
+		w := of[hash]
+		if w == nil {
+			return ErrProofInvalid.With("a transaction twice, or one that was not promised")
+		}
+		delete(of, hash)
+		if err := v.take(w, p.Indices[i], nil); err != nil {
+			return err
+		}
+		leaves = append(leaves, commitments.Leaf{Index: p.Indices[i], Root: w.leaf})
+	}
+	if !commitments.VerifyMultiproof(v.cand.Header.TransactionsRoot, leaves, p.Helpers) {
+		return ErrProofInvalid.With("the multiproof is not under the header's transactions_root")
+	}
+	return nil
+}
+
+// rebuilt are the roots all proofs of a candidate share, tied to its block hash once.
+type rebuilt struct {
+	roots commitments.HeaderRoots
+	done  bool
+}
+
+func (r *rebuilt) read(roots *commitments.HeaderRoots, cand *commitments.Candidate) error {
+	if r.done {
+		if r.roots != *roots {
+			return ErrProofInvalid.With("proofs of different headers")
+		}
+		return nil
+	}
+	hash, err := execution.RebuildHash(cand.Header, roots)
+	if err != nil {
+		return ErrProofInvalid.Wrap(err)
+	}
+	if hash != cand.BlockHash || hash != cand.Header.BlockHash || cand.ParentHash != cand.Header.ParentHash {
+		return ErrProofInvalid.With("the bid and the roots hash to another block")
+	}
+	r.roots, r.done = *roots, true
+	return nil
 }
 
 // block is the header all proofs of a candidate share, read once.

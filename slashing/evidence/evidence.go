@@ -178,13 +178,24 @@ func (f File) shape() error {
 // lenECDSA is the length of a secp256k1 signature with its recovery byte.
 const lenECDSA = 65
 
-// PromiseOf is what evidence needs of a signed commitment. Fault: ErrMalformed
-// for one without the delegate's signature.
+// PromiseOf is what evidence needs of a signed commitment: the delegate's
+// signature with its nonce and branch, and beside it the committer's. Fault:
+// ErrMalformed for one without the delegate's.
 func PromiseOf(s commitments.SignedCommitment) (Promise, error) {
 	p := Promise{Commitment: s.Commitment, Nonce: s.Nonce, SigningID: s.SigningID, Branch: []common.Hash{}}
-	if len(s.Signature) != len(p.Signature) {
+	switch {
+	case !s.Proxy.IsZero():
+		p.Signature, p.Nonce = s.Proxy.Signature, s.Proxy.Nonce
+		for _, sibling := range s.Proxy.Branch {
+			p.Branch = append(p.Branch, common.Hash(sibling))
+		}
+		if len(s.Signature) == lenECDSA {
+			p.Committer = &Committer{s.Nonce, s.Signature}
+		}
+	case len(s.Signature) == len(p.Signature): // of an earlier version
+		copy(p.Signature[:], s.Signature)
+	default:
 		return Promise{}, ErrMalformed.With("signature of %d bytes, want the delegate's", len(s.Signature))
 	}
-	copy(p.Signature[:], s.Signature)
 	return p, nil
 }

@@ -14,12 +14,6 @@ import (
 	"sidecar/internal/bls"
 )
 
-// typeInclusion is the commitment type of a provable inclusion promise, "incl".
-const typeInclusion uint64 = 0x696e636c
-
-// groupType is the first word of a node of a group: "group".
-const groupType = 0x67726f7570
-
 // Numbers of the kinds in a fault's id.
 const (
 	numberAbsent = 1
@@ -89,7 +83,7 @@ func Judge(f File, rules Rules, slasher common.Address, childHash common.Hash) (
 func promise(f File, i int, rules Rules, slasher common.Address) (Promised, error) {
 	s := f.Promises[i]
 	switch {
-	case s.Commitment.Type != typeInclusion:
+	case s.Commitment.Type != commitments.TypeProvableInclusion:
 		return Promised{}, CommitmentType
 	case common.Address(s.Commitment.Slasher) != slasher:
 		return Promised{}, OtherSlasher
@@ -238,15 +232,11 @@ func account(address common.Address, root common.Hash, proof []hexutil.Bytes) (a
 
 // root is what the delegate's signature is over.
 func (p Promise) root() phase0.Root {
-	node := common.Hash(p.Commitment.Root())
-	for _, sibling := range p.Branch {
-		a, b := node, sibling
-		if a.Cmp(b) > 0 {
-			a, b = b, a
-		}
-		node = crypto.Keccak256Hash(word(groupType), a[:], b[:])
+	branch := make([]phase0.Root, len(p.Branch))
+	for i := range p.Branch {
+		branch[i] = phase0.Root(p.Branch[i])
 	}
-	return phase0.Root(node)
+	return commitments.GroupRoot(p.Commitment.Root(), branch)
 }
 
 // signed says whether key signed the object as a module's.

@@ -5,9 +5,59 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/rlp"
 )
+
+// Proves says whether a proof shows what a state holds of an address: an account,
+// or that there is none.
+func Proves(root common.Hash, address common.Address, proof []hexutil.Bytes) bool {
+	key := crypto.Keccak256(address[:])
+	_, ok := walk(root, key, proof)
+	return ok || absent(root, key, proof)
+}
+
+// absent says whether proof is the way to where key would be under root, and
+// nothing is there.
+func absent(root common.Hash, key []byte, proof []hexutil.Bytes) bool {
+	if len(proof) == 0 {
+		return root == types.EmptyRootHash
+	}
+	path, want := nibbles(key), root[:]
+	for i, node := range proof {
+		if !bytes.Equal(crypto.Keccak256(node), want) {
+			return false
+		}
+		items, ok := list(node)
+		if !ok {
+			return false
+		}
+		last := i == len(proof)-1
+		switch {
+		case len(items) == 17 && len(path) > 0:
+			want, path = items[path[0]], path[1:]
+			if len(want) == 0 {
+				return last
+			}
+		case len(items) == 2:
+			own, leaf, ok := unpack(items[0])
+			if !ok || !bytes.HasPrefix(path, own) {
+				return ok && last
+			}
+			if leaf {
+				return false
+			}
+			want, path = items[1], path[len(own):]
+		default:
+			return false
+		}
+		if len(want) != common.HashLength {
+			return false
+		}
+	}
+	return false
+}
 
 // walk returns the value of key under root, if proof is the way to it: the
 // nodes in order, each named by the one before, and none besides. geth's own

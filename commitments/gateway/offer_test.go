@@ -1,0 +1,333 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
+	"sidecar/chain"
+	"sidecar/commitments"
+	"sidecar/fault"
+	"sidecar/internal/bls"
+	"sidecar/internal/metrics"
+	relays "sidecar/internal/relay"
+)
+
+var errRefused = relays.Err4xx.With("409 not for me")
+
+// TestPath_Reasons: a slot is offered, and a request taken, only on a target that
+// said all that is wanted; otherwise the answer says which did not say what.
+func TestPath_Reasons(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		setup func(*house)
+		want  error
+		text  string
+	}{
+		{"none at all", func(h *house) { h.relays = nil }, ErrNoPath, "no_constraints_relay"},
+		{"unreachable", func(h *house) { h.relays[0].probeErr = errNode }, ErrNoPath, "r1 unreachable"},
+		{"no constraints", func(h *house) { h.relays[0].types = []uint64{} }, ErrNoPath, "r1 no_constraints"},
+		{"of another type", func(h *house) { h.relays[0].types = []uint64{2} }, ErrNoPath, "r1 type_not_honoured"},
+		{"without proofs", func(h *house) { h.relays[0].noProofs = true }, ErrNoPath, "r1 no_proofs"},
+		{"does not say who holds the slot", func(h *house) { h.relays[0].readErr = errNode }, ErrNoPath, "r1 delegations_unread"},
+		{"refused this slot's constraints", func(h *house) { h.standing.refuse(h.id(), "r1", true) }, ErrNoPath, "r1 constraints_refused"},
+		{"unproven bids, twice", func(h *house) {
+			h.Judged(commitments.PageID{Slot: 98}, "r1", commitments.ErrProof)
+			h.Judged(commitments.PageID{Slot: 99}, "r1", commitments.ErrProof)
+		}, ErrNoPath, "r1 unproven_bids"},
+		{"too few", func(h *house) { h.MinAcks = 2 }, ErrNoPath, ""},
+		{"sold elsewhere", func(h *house) { h.Exclusive = func(phase0.BLSPubKey) string { return "ethgas" } }, ErrExclusive, "ethgas"},
+		{"another delegate", func(h *house) {
+			h.relays[0].known = []commitments.SignedDelegation{h.delegation(104, bellatrix.ExecutionAddress{1}, h.proposer)}
+		}, ErrForeign, "seen at r1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := open(t)
+			tt.setup(h)
+			_, err := h.Commit(t.Context(), request('a', 1))
+			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) {
+				t.Errorf("got %v, want %v with %q", err, tt.want, tt.text)
+			}
+			got, err := h.Slots(t.Context())
+			if err != nil || len(got.Slots) > 0 && got.Slots[0].Slot == 104 {
+				t.Errorf("offered: %+v, %v", got, err)
+			}
+			if n := h.ledger.Len(); n != 0 {
+				t.Errorf("%d entries in the ledger", n)
+			}
+		})
+	}
+}
+
+// delegation is one of a slot to a committer that is not ours, signed by a key.
+func (h *house) delegation(slot phase0.Slot, to bellatrix.ExecutionAddress, by *bls.SecretKey) commitments.SignedDelegation {
+	h.t.Helper()
+	d := commitments.SignedDelegation{
+		Message: commitments.Delegation{Proposer: h.proposer.PublicKey(), Delegate: h.delegate.PublicKey(), Committer: to, Slot: slot},
+		Nonce:   3, SigningID: phase0.Root{0x42},
+	}
+	root, err := d.Message.Root()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	spec := testSpec()
+	d.Signature = by.Sign(commitments.SigningRoot(spec.Domain(chain.DomainCommitBoost), spec.ChainID, root, d.SigningID, d.Nonce))
+	return d
+}
+
+func TestPath_Foreign(t *testing.T) {
+	registry := metrics.NewRegistry()
+	h := open(t, func(c *Config) { c.Metrics = NewMetrics(registry) })
+	old := h.delegation(104, bellatrix.ExecutionAddress{1}, h.proposer)
+	root, _ := old.Message.Root()
+	old.Signature = h.proposer.Sign(commitments.SigningData(root, testSpec().Domain(chain.DomainCommitBoost))) // the older envelope
+	forged := h.delegation(110, bellatrix.ExecutionAddress{1}, h.delegate)
+	same := h.delegation(110, bellatrix.ExecutionAddress{0xcc}, h.proposer) // to us, from before the ledger was lost
+	h.relays[0].known = []commitments.SignedDelegation{old, forged, same}
+	if _, err := h.Commit(t.Context(), request('a', 1)); !errors.Is(err, ErrForeign) {
+		t.Errorf("got %v, want %v", err, ErrForeign)
+	}
+	got, err := h.Slots(t.Context())
+	if err != nil || len(got.Slots) != 1 || got.Slots[0].Slot != 110 {
+		t.Errorf("got %+v, %v, want slot 110 alone", got, err)
+	}
+	h.relays[0].mu.Lock()
+	if n := len(h.relays[0].delegations); n != 0 {
+		t.Errorf("%d delegations posted beside the foreign one", n)
+	}
+	h.relays[0].mu.Unlock()
+	if !strings.Contains(h.log.String(), "level=ERROR msg=\"Our validator delegated this slot to someone else") {
+		t.Errorf("no alarm: %s", h.log)
+	}
+	for metric, want := range map[string]float64{
+		`sidecar_foreign_delegations_total{relay="r1",result="stopped"}`: 1,
+		`sidecar_foreign_delegations_total{relay="r1",result="forged"}`:  1,
+	} {
+		if v, _ := registry.Value(metric); v != want {
+			t.Errorf("%s: got %v, want %v", metric, v, want)
+		}
+	}
+}
+
+// TestPath_ForeignAfterOurs: a delegation that appears beside ours, as when a
+// second machine has our key, ends the slot, and ours is not posted again.
+func TestPath_ForeignAfterOurs(t *testing.T) {
+	inBubble(t, func(h *house) {
+		stop := h.run()
+		h.promise(request('a', 1))
+		stop()
+		h.halt()
+		h.start()
+		h.relays[0].mu.Lock()
+		h.relays[0].known = []commitments.SignedDelegation{h.delegation(104, bellatrix.ExecutionAddress{1}, h.proposer)}
+		posted := len(h.relays[0].delegations)
+		h.relays[0].mu.Unlock()
+		stop = h.run()
+		defer stop()
+		h.sleepUntil(5 * time.Second)
+		if _, err := h.Commit(t.Context(), request('b', 1)); !errors.Is(err, ErrForeign) {
+			t.Errorf("got %v, want %v", err, ErrForeign)
+		}
+		h.relays[0].mu.Lock()
+		if n := len(h.relays[0].delegations); n != posted {
+			t.Errorf("posted again: %d, then %d", posted, n)
+		}
+		h.relays[0].mu.Unlock()
+		h.sleepUntil(0)
+		if n, _ := h.relays[0].took(); n != 1 {
+			t.Errorf("constraints of what was promised before: sent %d times", n)
+		}
+	})
+}
+
+// TestPath_Lead: a page closes when its path wants the constraints, and stays
+// closed whatever becomes of the path.
+func TestPath_Lead(t *testing.T) {
+	inBubble(t, func(h *house) {
+		h.halt()
+		h.relays = []*relay{{name: "fabric", types: []uint64{1}, lead: 9 * time.Second}, {name: "spec", types: []uint64{1}, lead: 4 * time.Second}}
+		h.start()
+		defer h.run()()
+		h.promise(request('a', 1))
+		h.sleepUntil(8 * time.Second) // the slower dialect's time is over, the other's is not
+		h.promise(request('b', 1))
+		if h.Settles() != 2*time.Second {
+			t.Errorf("settles %s before the slot, want half of the least lead", h.Settles())
+		}
+		h.sleepUntil(4 * time.Second)
+		if _, err := h.Commit(t.Context(), request('c', 1)); !errors.Is(err, ErrTooLate) {
+			t.Errorf("got %v, want %v", err, ErrTooLate)
+		}
+		for _, r := range h.relays {
+			if n, sent := r.took(); n != 1 {
+				t.Errorf("%s: %d messages", r.name, n)
+			} else {
+				h.check(sent[0], request('a', 1), request('b', 1))
+			}
+		}
+	})
+}
+
+// TestPath_LeadOfTheOnlyPath: with the quicker relay out, the page closes at the
+// other's time; when the quicker one comes back the page stays closed.
+func TestPath_LeadOfTheOnlyPath(t *testing.T) {
+	inBubble(t, func(h *house) {
+		h.halt()
+		h.relays = []*relay{{name: "fabric", types: []uint64{1}, lead: 9 * time.Second}, {name: "spec", types: []uint64{1}, lead: 4 * time.Second, probeErr: errNode}}
+		h.start()
+		defer h.run()()
+		h.promise(request('a', 1))
+		h.sleepUntil(9 * time.Second)
+		if n, sent := h.relays[0].took(); n != 1 {
+			t.Errorf("%d messages at the cut-off of the only path", n)
+		} else {
+			h.check(sent[0], request('a', 1))
+		}
+		h.relays[1].mu.Lock()
+		h.relays[1].probeErr = nil
+		h.relays[1].mu.Unlock()
+		h.sleepUntil(6 * time.Second)
+		if _, err := h.Commit(t.Context(), request('b', 1)); !errors.Is(err, ErrTooLate) {
+			t.Errorf("got %v, want %v", err, ErrTooLate)
+		}
+	})
+}
+
+// TestPath_ProbedAgain: an old probe is not enough two slots before the page.
+func TestPath_ProbedAgain(t *testing.T) {
+	h := open(t)
+	h.setSlot(101, 11*time.Second)
+	if _, err := h.Commit(t.Context(), request('a', 1)); err != nil {
+		t.Fatal(err)
+	}
+	h.setSlot(102, time.Second)
+	h.relays[0].types = []uint64{}
+	if _, err := h.Commit(t.Context(), request('b', 1)); !errors.Is(err, ErrNoPath) {
+		t.Errorf("got %v, want %v: the relay was not asked again", err, ErrNoPath)
+	}
+}
+
+func TestPath_Strength(t *testing.T) {
+	h := open(t)
+	h.relays = append(h.relays, &relay{name: "b1", types: []uint64{1}, strength: PathBuilder})
+	for i, want := range []Path{
+		{PathBuilder, 4 * time.Second, []string{"r1", "b1"}},
+		{PathRelay, 4 * time.Second, []string{"r1"}},
+	} {
+		if i == 1 {
+			h.relays = h.relays[:1]
+		}
+		var got Path
+		for range 100 { // the first target that answers is enough for path
+			if got, _ = h.Gateway.path(t.Context(), h.id(), []uint64{1}); len(got.Targets) == len(want.Targets) {
+				break
+			}
+			h.wg.Wait()
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+	}
+}
+
+// TestStanding: two slots of unproven bids put a relay off, a slot counts once, and
+// neither our own failure nor another relay's counts; a proven bid brings it back.
+func TestStanding(t *testing.T) {
+	h := open(t)
+	page := func(slot phase0.Slot) commitments.PageID { return commitments.PageID{Slot: slot} }
+	off := func() bool { return h.standing.off("r1", 100) }
+	for range 5 {
+		h.Judged(page(99), "r1", commitments.ErrProof)
+	}
+	h.Judged(page(100), "r1", context.DeadlineExceeded)
+	h.Judged(page(100), "r1", fault.Define("test_node_is_down", fault.Unavailable, "").With("x"))
+	h.Judged(page(100), "r2", commitments.ErrProof)
+	if off() {
+		t.Fatal("off after one slot")
+	}
+	h.Judged(page(100), "r1", commitments.ErrProof)
+	if !off() || h.standing.off("r1", 132) {
+		t.Errorf("off %v, and for ever %v", off(), h.standing.off("r1", 132))
+	}
+	h.Judged(page(133), "r1", commitments.ErrProof)
+	if !h.standing.off("r1", 134) {
+		t.Error("on probation, an unproven bid puts it off again")
+	}
+	h.Judged(page(134), "r1", nil)
+	if h.standing.off("r1", 134) {
+		t.Error("a proven bid does not bring it back")
+	}
+}
+
+// TestConstraints_Barred: a relay's no to the constraints bars its bids for the
+// page, its silence does not, and a yes in time lifts the bar.
+func TestConstraints_Barred(t *testing.T) {
+	inBubble(t, func(h *house) {
+		h.relays[0].fail = -1
+		h.relays = append(h.relays, &relay{name: "no", types: []uint64{1}, fail: -1, refusal: errRefused}, &relay{name: "maybe", types: []uint64{1}, fail: 5, refusal: errRefused})
+		defer h.run()()
+		h.promise(request('a', 1))
+		h.sleepUntil(3900 * time.Millisecond)
+		if !h.Barred(h.id(), "maybe") {
+			t.Error("a relay that says no is not barred at once")
+		}
+		h.sleepUntil(0)
+		for name, want := range map[string]bool{"r1": false, "no": true, "maybe": false} {
+			if got := h.Barred(h.id(), name); got != want {
+				t.Errorf("%s: barred %v, want %v", name, got, want)
+			}
+		}
+		if h.Barred(commitments.PageID{Slot: 105}, "no") {
+			t.Error("barred for another slot")
+		}
+	})
+}
+
+// TestParties_ConsecutiveSlots: two validators of ours propose one after the other.
+// Each page has its own delegation, delegate and constraints, and a chain of
+// promises of one sender may go over both.
+func TestParties_ConsecutiveSlots(t *testing.T) {
+	inBubble(t, func(h *house) {
+		second, proxy := secret(t, 3), secret(t, 4)
+		h.halt()
+		h.others = keys{second, proxy}
+		h.schedule.slots = map[phase0.Slot]phase0.BLSPubKey{104: h.proposer.PublicKey(), 105: second.PublicKey()}
+		h.start(func(c *Config) {
+			c.Parties = func(proposer phase0.BLSPubKey) Party {
+				if proposer == second.PublicKey() {
+					return Party{proxy.PublicKey(), bellatrix.ExecutionAddress{0xdd}}
+				}
+				return Party{}
+			}
+		})
+		defer h.run()()
+		next := commitments.Request{Type: 1, Payload: commitments.EncodeInclusion(105, []byte{'b', 1}), Slasher: slasher}
+		signed := h.promise(request('a', 1), next)
+		h.verify(signed[0])
+		spec := testSpec()
+		root := commitments.SigningRoot(spec.Domain(chain.DomainCommitBoost), spec.ChainID, signed[1].Commitment.Root(), signed[1].SigningID, signed[1].Nonce)
+		if !bls.Verify(proxy.PublicKey(), root, phase0.BLSSignature(signed[1].Signature)) {
+			t.Error("the second validator's promise is not signed by its delegate")
+		}
+		h.sleepUntil(-12 * time.Second)
+		_, sent := h.relays[0].took()
+		if len(sent) != 2 {
+			t.Fatalf("%d constraints messages, want one a page", len(sent))
+		}
+		h.check(sent[0], request('a', 1))
+		if m := sent[1].Message; m.Slot != 105 || m.Proposer != second.PublicKey() || m.Delegate != proxy.PublicKey() || len(m.Constraints) != 1 {
+			t.Errorf("the second page: %+v", m)
+		}
+		h.relays[0].mu.Lock()
+		defer h.relays[0].mu.Unlock()
+		if d := h.relays[0].delegations; len(d) != 2 || d[0].Message.Committer != (bellatrix.ExecutionAddress{0xcc}) || d[1].Message.Committer != (bellatrix.ExecutionAddress{0xdd}) {
+			t.Errorf("delegations: %+v", d)
+		}
+	})
+}

@@ -1,0 +1,383 @@
+package onchain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"sidecar/contracts/bindings"
+	"sidecar/contracts/eigenlayer"
+	"sidecar/slashing/evidence"
+)
+
+// Prover brings one file's fault from proof to slash.
+type Prover struct {
+	Node   *Node
+	Sender *Sender // nil: only Examine
+}
+
+// Finding is what the contract would say now.
+type Finding struct {
+	Kind      evidence.Kind  `json:"fault"`
+	ID        common.Hash    `json:"id"`
+	Slot      uint64         `json:"slot"`
+	TxHash    common.Hash    `json:"promised_transaction"`
+	Validator common.Hash    `json:"validator"`
+	Manager   common.Address `json:"manager"`
+	Status    string         `json:"status"` // none, pending, vetoed, executed
+	Case      *Case          `json:"case,omitempty"`
+	Deadline  Deadline       `json:"deadline"`
+	Gas       uint64         `json:"gas,omitempty"`      // of the submission, estimated
+	CostWei   *Amount        `json:"cost_wei,omitempty"` // at today's fees, at most
+
+	manager  Manager
+	promised evidence.Promised
+	input    []byte
+}
+
+// Examine judges a file here and by eth_call, and changes nothing. A fault that
+// was submitted already is not asked about again. Faults: ErrAcquitted,
+// ErrTooLate, ErrOtherChain, ErrNoContract, ErrNode, ErrRefused, ErrReverted,
+// evidence.ErrMalformed.
+func (p *Prover) Examine(ctx context.Context, f evidence.File, from common.Address) (*Finding, error) {
+	// 1. Here: a node that lies about guilt is not believed.
+	fault, err := evidence.Judge(f, f.Rules, f.Slasher, f.ChildHash())
+	var why evidence.Excuse
+	if errors.As(err, &why) {
+		return nil, ErrAcquitted.Wrap(why)
+	} else if err != nil {
+		return nil, err
+	}
+	x := &Finding{
+		Kind: f.Kind, ID: fault.ID, Slot: uint64(fault.Slot), TxHash: fault.Promised.TxHash, Validator: fault.Validator, Manager: f.Slasher,
+		promised: fault.Promised,
+	}
+	if x.input, err = bindings.Submit(f); err != nil {
+		return nil, err
+	}
+	// 2. There: the chain, the contract and its rules are those of the file.
+	if err := p.sameChain(ctx, x, f, from); err != nil {
+		return nil, err
+	}
+	head, err := p.Node.Block(ctx, Latest)
+	if err != nil {
+		return nil, err
+	}
+	x.Deadline = NewDeadline(f, x.promised, head)
+	c, err := x.manager.Case(ctx, x.ID, Latest)
+	if err != nil {
+		return nil, err
+	}
+	if x.Status = c.Status.String(); c.Status != None {
+		x.Case = &c
+		return x, nil
+	}
+	if f.Absence != nil && head.Number <= f.Absence.ChildNumber {
+		return x, ErrNotYet.With("head %d, last block of the evidence %d", head.Number, f.Absence.ChildNumber)
+	}
+	// 3. The contract's own verdict, and what it costs to have it written down.
+	if x.Deadline.Over() {
+		return x, ErrTooLate.With("%s", x.Deadline)
+	}
+	if _, err := p.Node.Call(ctx, from, f.Slasher, x.input, Latest); err != nil {
+		return x, excuse(err)
+	}
+	if x.Gas, err = p.Node.Gas(ctx, from, f.Slasher, x.input); err != nil {
+		return x, err
+	}
+	x.CostWei = &Amount{Cost(x.Gas, new(big.Int).Lsh(head.BaseFee, 1))}
+	return x, nil
+}
+
+func (p *Prover) sameChain(ctx context.Context, x *Finding, f evidence.File, from common.Address) error {
+	id, err := p.Node.ChainID(ctx)
+	if err != nil {
+		return err
+	}
+	if id != f.Rules.ChainID {
+		return ErrOtherChain.With("the evidence is of chain %d, the node on %d", f.Rules.ChainID, id)
+	}
+	if x.manager, err = NewManager(p.Node, f.Slasher, from); err != nil {
+		return err
+	}
+	code, err := p.Node.Code(ctx, f.Slasher)
+	if err != nil {
+		return err
+	}
+	if len(code) == 0 {
+		return ErrNoContract.With("nothing at %s, which the promise names as its slasher", f.Slasher)
+	}
+	rules, err := x.manager.Rules(ctx)
+	if err != nil {
+		return err
+	}
+	if rules != f.Rules {
+		return ErrNoContract.With("the verifier of %s judges by other rules than the evidence was made for", f.Slasher)
+	}
+	return nil
+}
+
+// Result is what came of a proof.
+type Result struct {
+	Finding
+	Submit  *Receipt       `json:"submit,omitempty"`  // nil: somebody else's, or an earlier run's
+	Execute *Receipt       `json:"execute,omitempty"` // likewise
+	SlashID *Amount        `json:"slash_id,omitempty"`
+	Wads    []Amount       `json:"wads,omitempty"` // shares of the allocation slashed, of 1e18, by strategy
+	Taken   []Taken        `json:"taken,omitempty"`
+	To      common.Address `json:"goes_to,omitzero"` // where the stake goes: the burn address
+	Burn    *Receipt       `json:"burn,omitempty"`
+}
+
+// Taken is stake that was slashed.
+type Taken struct {
+	Strategy common.Address `json:"strategy"`
+	Shares   Amount         `json:"shares"`
+}
+
+// Submit examines a file, and has its fault written down by the contract. It
+// returns when that is deep enough, at once if it is.
+func (p *Prover) Submit(ctx context.Context, f evidence.File) (*Result, error) {
+	x, err := p.examine(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	r := &Result{Finding: *x}
+	p.Sender.Report(Event{Kind: "deadline", Action: string(f.Kind), Text: x.Deadline.String()})
+	err = p.submit(ctx, f, r)
+	return r, err
+}
+
+// examine asks until the node answers.
+func (p *Prover) examine(ctx context.Context, f evidence.File) (*Finding, error) {
+	told := ""
+	for {
+		x, err := p.Examine(ctx, f, p.Sender.from)
+		if err == nil || !passing(err) {
+			return x, err
+		}
+		if told != err.Error() && ctx.Err() == nil {
+			told = err.Error()
+			p.Sender.Report(Event{Kind: "waiting", Action: string(f.Kind), Text: told})
+		}
+		if !p.Sender.pause(ctx) {
+			return nil, ErrUnfinished.Wrap(err)
+		}
+	}
+}
+
+func (p *Prover) submit(ctx context.Context, f evidence.File, r *Result) (err error) {
+	watch := p.late(f, r.promised)
+	receipt, err := p.Sender.Do(ctx, Action{
+		Name: "submit:" + r.ID.Hex(), To: f.Slasher, Input: r.input, Check: watch, Watch: func(h Block) { _ = watch(ctx, h) },
+		Done: func(ctx context.Context, at string) (bool, error) {
+			c, err := r.manager.Case(ctx, r.ID, at)
+			return c.Status != None, err
+		},
+	})
+	if err != nil {
+		return excuse(err)
+	}
+	if receipt != nil && receipt.OK {
+		r.Submit = receipt
+	}
+	c, err := r.manager.Case(ctx, r.ID, Latest)
+	if err != nil {
+		return err
+	}
+	r.Case, r.Status = &c, c.Status.String()
+	p.Sender.Report(Event{Kind: "submitted", Action: string(r.Kind), Text: fmt.Sprintf(
+		"case %s against operator %s; may be executed from %s on", r.ID, c.Operator, time.Unix(int64(c.ExecutableAt), 0).UTC().Format(time.RFC3339))}) // #nosec G115 -- 40 bits
+	return nil
+}
+
+// Run is Submit, the delay, execute, and what became of the stake. It may be
+// interrupted anywhere and run again. Faults: those of Examine and Sender.Do,
+// ErrVetoed, ErrUnfinished.
+func (p *Prover) Run(ctx context.Context, f evidence.File) (*Result, error) {
+	r, err := p.Submit(ctx, f)
+	for err == nil {
+		if err = p.await(ctx, r); err == nil {
+			err = p.execute(ctx, r)
+		}
+		var revert *Revert
+		if !errors.As(err, &revert) {
+			break
+		}
+		switch name := revert.Name(); name {
+		case "NotPending": // taken back by a reorg, vetoed, or executed: the chain says which
+			err = p.submit(ctx, f, r)
+		case "TooEarly", "DailyCapReached", "Paused":
+			p.Sender.Report(Event{Kind: "waiting", Action: "execute:" + r.ID.Hex(), Text: name, Alarm: name == "Paused"})
+			if err = nil; !p.Sender.pause(ctx) {
+				err = ErrUnfinished.With("%s", name)
+			}
+		}
+	}
+	if err != nil {
+		return r, err
+	}
+	return r, p.outcome(ctx, r)
+}
+
+// await waits until the case's delay has passed on the chain.
+func (p *Prover) await(ctx context.Context, r *Result) error {
+	told := ""
+	for {
+		head, err := p.Node.Block(ctx, Latest)
+		var c Case
+		if err == nil {
+			c, err = r.manager.Case(ctx, r.ID, Latest)
+		}
+		if err != nil && !passing(err) {
+			return err
+		}
+		if err == nil {
+			r.Case, r.Status = &c, c.Status.String()
+			switch {
+			case c.Status == Vetoed:
+				return ErrVetoed.With("case %s", r.ID)
+			case c.Status != Pending, head.Time >= c.ExecutableAt:
+				return nil
+			}
+		} else if told != err.Error() && ctx.Err() == nil {
+			told = err.Error()
+			p.Sender.Report(Event{Kind: "waiting", Action: "execute:" + r.ID.Hex(), Text: told})
+		}
+		if !p.Sender.pause(ctx) {
+			return ErrUnfinished.With("the delay of case %s has not passed", r.ID)
+		}
+	}
+}
+
+func (p *Prover) execute(ctx context.Context, r *Result) error {
+	input, err := bindings.Execute(r.ID)
+	if err != nil {
+		return err
+	}
+	receipt, err := p.Sender.Do(ctx, Action{
+		Name: "execute:" + r.ID.Hex(), To: r.Manager, Input: input,
+		Done: func(ctx context.Context, at string) (bool, error) {
+			c, err := r.manager.Case(ctx, r.ID, at)
+			return c.Status == Executed, err
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if r.Status = Executed.String(); receipt != nil && receipt.OK {
+		r.Execute = receipt
+	}
+	return nil
+}
+
+// outcome reads what was slashed, from the chain and the receipt.
+func (p *Prover) outcome(ctx context.Context, r *Result) error {
+	allocation, err := r.manager.Read(ctx, Latest, "allocationManager")
+	if err != nil {
+		return err
+	}
+	core := Contract{p.Node, allocation[0].(common.Address), eigenlayer.ABI(), p.Sender.from}
+	set := eigenlayer.OperatorSet{Avs: r.Manager}
+	recipient, err := core.Read(ctx, Latest, "getRedistributionRecipient", set)
+	if err != nil {
+		return err
+	}
+	r.To, _ = recipient[0].(common.Address)
+	if r.Execute == nil {
+		return nil // somebody else's transaction: its events are not ours to look for
+	}
+	executed, slashed := r.manager.ABI.Events["FaultExecuted"], core.ABI.Events["OperatorSlashed"]
+	for _, l := range r.Execute.Logs {
+		switch {
+		case l.Address == r.Manager && len(l.Topics) > 1 && l.Topics[0] == executed.ID && l.Topics[1] == r.ID:
+			r.SlashID = &Amount{new(big.Int).SetBytes(l.Data)}
+		case l.Address == core.At && len(l.Topics) == 1 && l.Topics[0] == slashed.ID:
+			if values, err := slashed.Inputs.Unpack(l.Data); err == nil {
+				for _, wad := range values[3].([]*big.Int) {
+					r.Wads = append(r.Wads, Amount{wad})
+				}
+			}
+		}
+	}
+	if r.SlashID == nil {
+		return ErrNoContract.With("the execution left no event")
+	}
+	return p.taken(ctx, core, set, r)
+}
+
+// taken reads how many shares wait to be burnt.
+func (p *Prover) taken(ctx context.Context, core Contract, set eigenlayer.OperatorSet, r *Result) error {
+	strategies, err := p.strategyManager(ctx, core)
+	if err != nil {
+		return err
+	}
+	values, err := strategies.Read(ctx, AtBlock(r.Execute.Block), "getBurnOrRedistributableShares", set, r.SlashID.Int)
+	if err != nil {
+		return err
+	}
+	names, _ := values[0].([]common.Address)
+	shares, _ := values[1].([]*big.Int)
+	for i := range min(len(names), len(shares)) {
+		r.Taken = append(r.Taken, Taken{names[i], Amount{shares[i]}})
+	}
+	return nil
+}
+
+func (p *Prover) strategyManager(ctx context.Context, core Contract) (Contract, error) {
+	delegation, err := core.Read(ctx, Latest, "delegation")
+	if err != nil {
+		return core, err
+	}
+	core.At = delegation[0].(common.Address)
+	strategies, err := core.Read(ctx, Latest, "strategyManager")
+	if err != nil {
+		return core, err
+	}
+	core.At = strategies[0].(common.Address)
+	return core, nil
+}
+
+// Burn moves what Run slashed to where it goes. Anybody may, any time.
+func (p *Prover) Burn(ctx context.Context, r *Result) (err error) {
+	if r.SlashID == nil || len(r.Taken) == 0 {
+		return nil
+	}
+	allocation, err := r.manager.Read(ctx, Latest, "allocationManager")
+	if err != nil {
+		return err
+	}
+	core, err := p.strategyManager(ctx, Contract{p.Node, allocation[0].(common.Address), eigenlayer.ABI(), p.Sender.from})
+	if err != nil {
+		return err
+	}
+	set := eigenlayer.OperatorSet{Avs: r.Manager}
+	input, err := core.ABI.Pack("clearBurnOrRedistributableShares", set, r.SlashID.Int)
+	if err != nil {
+		return err
+	}
+	receipt, err := p.Sender.Do(ctx, Action{
+		Name: fmt.Sprintf("burn:%s:%s", r.Manager, r.SlashID), To: core.At, Input: input,
+		Done: func(ctx context.Context, at string) (bool, error) {
+			values, err := core.Read(ctx, at, "getBurnOrRedistributableShares", set, r.SlashID.Int)
+			if err != nil {
+				return false, err
+			}
+			shares, _ := values[1].([]*big.Int)
+			for _, n := range shares {
+				if n.Sign() != 0 {
+					return false, nil
+				}
+			}
+			return true, nil
+		},
+	})
+	if receipt != nil && receipt.OK {
+		r.Burn = receipt
+	}
+	return err
+}
