@@ -7,7 +7,7 @@ PACKAGES    = ./...
 FUZZTIME   ?= 20s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build postgres test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-preconf bench-signer fuzz e2e-dirk e2e \
+.PHONY: all build postgres test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-preconf bench-signer fuzz e2e-dirk e2e-wallet e2e \
 	devnet contracts contracts-test clean
 
 all: build
@@ -68,6 +68,10 @@ fuzz: ## every fuzz target for FUZZTIME
 
 e2e-dirk: ## keys in real Dirk servers, built from their module: a minute on two cores
 	cd e2e/dirk && go vet . && go test -count=1 -timeout 5m .
+
+e2e-wallet: ## ethers, viem and cast, unmodified, on a chain with a sidecar: a quarter of a minute, and npm
+	cd e2e/wallet && npm ci --ignore-scripts --no-audit --no-fund
+	go vet -tags e2e ./e2e/wallet && go test -tags e2e -count=1 -timeout 5m -v ./e2e/wallet
 
 devnet: ## a whole chain in one process, and the main job on it
 	go run ./cmd/devnet

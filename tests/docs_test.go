@@ -18,6 +18,7 @@ import (
 
 	"sidecar/builderapi"
 	"sidecar/commitments/gateway"
+	"sidecar/commitments/wallet"
 	"sidecar/fault"
 	"sidecar/internal/app"
 	"sidecar/internal/beacon"
@@ -216,6 +217,7 @@ func TestDocsMetrics(t *testing.T) {
 	mux.NewMetrics(r)
 	relay.NewMetrics(r)
 	signer.NewMetrics(r)
+	wallet.NewMetrics(r)
 	api.NewMetrics(r)
 	slashing.NewMetrics(r)
 	supervise.NewMetrics(r)

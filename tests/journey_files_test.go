@@ -34,7 +34,7 @@ func journeyInit(t *testing.T) {
 	sidecar("init", 0, "Made the ledger", "--new-keys")
 	sidecar("init", 0, "is there already")
 	sidecar("check", 0, "promises true")
-	sidecar("ledger verify", 0, "1 entries, 1 signatures") // of the proxy key
+	sidecar("ledger verify", 0, "2 entries, 2 signatures") // of the proxy key
 	car := j.spawn()
 	j.play("a promise", func(slot phase0.Slot) error {
 		p, err := j.want(slot+1, 1)

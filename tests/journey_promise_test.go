@@ -167,7 +167,7 @@ func (j *journey) keep(two []journeyPromise) error {
 	}
 	signed, err := j.net.Searcher.AskRPC(j.ctx, two[1].req)
 	if err == nil {
-		err = j.net.Searcher.Verify(two[1].req, signed, j.car.Delegate)
+		err = j.net.Searcher.Verify(two[1].req, signed, j.car.Signers)
 	}
 	if err == nil {
 		err = two[1].ask(gateway) // known by now: REST gives the same
@@ -180,7 +180,7 @@ func (j *journey) keep(two []journeyPromise) error {
 		if err := json.Unmarshal(two[i].text, &sc); err != nil {
 			return err
 		}
-		if err := errors.Join(j.net.Searcher.Verify(two[i].req, sc, j.car.Delegate), two[i].same(gateway)); err != nil {
+		if err := errors.Join(j.net.Searcher.Verify(two[i].req, sc, j.car.Signers), two[i].same(gateway)); err != nil {
 			return err
 		}
 		if i == 1 && !bytes.Equal(sc.Signature, signed.Signature) {

@@ -61,7 +61,7 @@ func show(ctx context.Context, slot time.Duration, verbose, keep bool) (err erro
 	t.say("chain", "geth in process, chain id %d, slots of %v; genesis %s", n.Spec.ChainID, slot, n.Spec.GenesisTime.Format("15:04:05"))
 	t.say("chain", "relay keeper honours constraints, relay plain does not; one builder, one proposer, one searcher")
 	t.say("sidecar", "Builder API %s, Commitments API %s", s.BuilderURL, s.GatewayURL)
-	t.say("sidecar", "promises with proxy key %.18s…, delegated by validator %.18s…", s.Delegate.String(), n.Validators[0].Pubkey.String())
+	t.say("sidecar", "promises with proxy keys %s and %.18s…, delegated by validator %.18s…", s.Signers.Committer, s.Signers.Delegate.String(), n.Validators[0].Pubkey.String())
 	for _, act := range []func(context.Context) error{t.propose, t.keepPromise, t.breakPromise} {
 		if err := act(ctx); err != nil {
 			return err

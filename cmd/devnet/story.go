@@ -63,11 +63,11 @@ func (t *story) ask(ctx context.Context) (commitments.Request, *types.Transactio
 		return req, tx, slot, fmt.Errorf("ask for a promise: %w", err)
 	}
 	took := t.net.Clock.Now().Sub(start)
-	if err := t.net.Searcher.Verify(req, signed, t.sidecar.Delegate); err != nil {
+	if err := t.net.Searcher.Verify(req, signed, t.sidecar.Signers); err != nil {
 		return req, tx, slot, fmt.Errorf("the promise does not verify: %w", err)
 	}
 	t.say("searcher", "commitmentRequest: transaction %.18s… in slot %d", tx.Hash().String(), slot)
-	t.say("sidecar", "promised in %v: on disk, signed, signature on disk; it verifies under the proxy key", took.Round(100*time.Microsecond))
+	t.say("sidecar", "promised in %v: on disk, signed, signature on disk; it verifies under both proxy keys", took.Round(100*time.Microsecond))
 	return req, tx, slot, nil
 }
 

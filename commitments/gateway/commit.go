@@ -142,14 +142,13 @@ func (g *Gateway) promise(ctx context.Context, id commitments.PageID, m modules.
 		if err != nil {
 			return commitments.SignedCommitment{}, err
 		}
-		key, err := g.delegate(ctx, id)
-		if err != nil {
+		if _, err := g.delegate(ctx, id); err != nil {
 			return commitments.SignedCommitment{}, err
 		}
-		object := draft.Commitment.Root()
+		who, object := g.party(id), draft.Commitment.Root()
 		receipt, err := g.Signer.Sign(ctx, id, func(now commitments.View) (ledger.Entry, error) {
 			if i := slices.IndexFunc(now.Promises, func(p commitments.Promise) bool { return p.Commitment.RequestHash == hash }); i >= 0 {
-				return g.again(now.Promises[i], info, key), nil // the same request won the race: its answer is ours
+				return g.again(now.Promises[i], info, who), nil // the same request won the race: its answer is ours
 			}
 			if g.closed(id) { // the module may have taken until here
 				return ledger.Entry{}, ErrTooLate.With("slot %d", id.Slot)
@@ -157,7 +156,7 @@ func (g *Gateway) promise(ctx context.Context, id commitments.PageID, m modules.
 			if err := admit(now, view.Seq, draft, g.limit(id.Slot), g.MaxCount); err != nil {
 				return ledger.Entry{}, err
 			}
-			return g.entry(draft, object, info, key, info.SigningID, now.Seq+1), nil
+			return g.entry(draft, object, info, who, g.SigningID, now.Seq+1), nil
 		})
 		if errors.Is(err, errOvertaken) {
 			if ctx.Err() != nil {
@@ -184,26 +183,32 @@ func (g *Gateway) reply(ctx context.Context, id commitments.PageID, p commitment
 	if err != nil {
 		return commitments.SignedCommitment{}, err
 	}
-	e := g.again(p, info, g.party(id).Delegate)
+	e := g.again(p, info, g.party(id))
 	receipt, err := g.Signer.Sign(ctx, id, func(commitments.View) (ledger.Entry, error) { return e, nil })
 	return signed(receipt), err
 }
 
-// entry is the journal's line of a promise. Only the nonce depends on where it
-// will stand.
-func (g *Gateway) entry(d commitments.Draft, object phase0.Root, info modules.Info, key phase0.BLSPubKey, signingID phase0.Root, nonce uint64) ledger.Entry {
-	return ledger.Entry{
-		Kind: ledger.KindCommitment, Module: info.ID, Key: commitments.BLSKey(key),
+// entry is the journal's line of a promise, which the committer and the delegate
+// sign; the delegate alone if the slot's delegation names no committer, as those of
+// earlier versions do. Only the nonce depends on where it will stand: no committer
+// ever uses one again.
+func (g *Gateway) entry(d commitments.Draft, object phase0.Root, info modules.Info, who Party, signingID phase0.Root, nonce uint64) ledger.Entry {
+	e := ledger.Entry{
+		Kind: ledger.KindCommitment, Module: info.ID, Key: commitments.ECDSAKey(who.Committer), Delegate: who.Delegate,
 		Root:  commitments.SigningRoot(g.domain, g.Spec.ChainID, object, signingID, nonce),
 		Nonce: nonce, SigningID: signingID, Draft: &d,
 	}
+	if !e.Key.IsECDSA() {
+		e.Key, e.Delegate = commitments.BLSKey(who.Delegate), phase0.BLSPubKey{}
+	}
+	return e
 }
 
 // again is the entry of a promise that stands: nonce and signing id are those of
 // the time, so that its root is the one in the journal.
-func (g *Gateway) again(p commitments.Promise, info modules.Info, key phase0.BLSPubKey) ledger.Entry {
+func (g *Gateway) again(p commitments.Promise, info modules.Info, who Party) ledger.Entry {
 	d := commitments.Draft{Commitment: p.Commitment, Constraints: p.Constraints, Cost: p.Cost, Touches: p.Touches}
-	return g.entry(d, p.Commitment.Root(), info, key, p.SigningID, p.Nonce)
+	return g.entry(d, p.Commitment.Root(), info, who, p.SigningID, p.Nonce)
 }
 
 func signed(r ledger.Receipt) commitments.SignedCommitment {
@@ -211,7 +216,7 @@ func signed(r ledger.Receipt) commitments.SignedCommitment {
 		return commitments.SignedCommitment{}
 	}
 	return commitments.SignedCommitment{
-		Commitment: r.Entry.Draft.Commitment, Nonce: r.Entry.Nonce, SigningID: r.Entry.SigningID, Signature: r.Signature,
+		Commitment: r.Entry.Draft.Commitment, Nonce: r.Entry.Nonce, SigningID: r.Entry.SigningID, Signature: r.Signature, Proxy: r.Proxy,
 	}
 }
 

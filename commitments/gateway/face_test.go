@@ -224,7 +224,7 @@ func TestCapabilities(t *testing.T) {
 		t.Errorf("module: %+v", m)
 	}
 	want := commitments.SlotCapability{
-		Slot: 104, Proposer: h.proposer.PublicKey().String(), Delegate: h.delegate.PublicKey().String(), Committer: "0xcc" + strings.Repeat("00", 19),
+		Slot: 104, Proposer: h.proposer.PublicKey().String(), Delegate: h.delegate.PublicKey().String(), Committer: strings.ToLower(h.committer.Address().String()),
 		CommitmentTypes: []uint64{1}, StartsAtMS: h.Clock.Start(104).UnixMilli(), ClosesAtMS: h.Clock.Start(104).UnixMilli() - 4000,
 		GasLeft: 100_000, BlobsLeft: 2, BytesLeft: 50, CountLeft: 3, Path: "constraints_relay",
 	}

@@ -132,8 +132,10 @@ type Config struct {
 	// Parties says who promises for a proposer; without a delegate, the two above
 	// do. Optional.
 	Parties func(proposer phase0.BLSPubKey) Party
-	// SigningID is that of delegations and constraints messages. It must not be
-	// a module's: their nonces are slots, a module's are ledger positions.
+	// SigningID is that of all the gateway has signed: delegations, constraints and
+	// promises. A contract that judges promises knows one. It must not be a module's:
+	// whoever has blind roots signed under it could promise anything. Nonces are
+	// slots, of promises ledger positions; numbers in the messages keep them apart.
 	SigningID phase0.Root
 
 	Quoter  Quoter       // Optional: without one there are no quotes.

@@ -103,7 +103,7 @@ func TestCommit_Delegation(t *testing.T) {
 	if d == nil {
 		t.Fatal("no delegation")
 	}
-	spec, want := testSpec(), commitments.Delegation{Proposer: h.proposer.PublicKey(), Delegate: h.delegate.PublicKey(), Committer: bellatrix.ExecutionAddress{0xcc}, Slot: 104}
+	spec, want := testSpec(), commitments.Delegation{Proposer: h.proposer.PublicKey(), Delegate: h.delegate.PublicKey(), Committer: h.committer.Address(), Slot: 104}
 	object, err := d.Message.Root()
 	if err != nil || !reflect.DeepEqual(d.Message, want) {
 		t.Fatalf("got %+v, %v", d.Message, err)
@@ -239,6 +239,41 @@ func TestCommit_CrashBeforeTheSeal(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCommit_EarlierDelegation: on a page whose delegation names no committer, made
+// by an earlier version, promises are signed as that version did, the unsigned
+// ones of before a crash, too. The next page has both signatures.
+func TestCommit_EarlierDelegation(t *testing.T) {
+	h, ctx := open(t), t.Context()
+	earlier := func(c *Config) { c.Committer = bellatrix.ExecutionAddress{} }
+	h.halt()
+	h.start(earlier)
+	first, err := h.Commit(ctx, request('a', 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.verify(first)
+	h.book.set(ledger.KindCommitment)
+	if _, err := h.Commit(ctx, request('b', 1)); !errors.Is(err, errDisk) {
+		t.Fatal(err)
+	}
+	h.halt()
+	h.start()
+	for _, r := range []commitments.Request{request('a', 1), request('b', 1), request('c', 1)} {
+		s, err := h.Commit(ctx, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Signature) != 96 || !s.Proxy.IsZero() || r.Hash() == first.Commitment.RequestHash && !reflect.DeepEqual(s, first) {
+			t.Errorf("got %+v", s)
+		}
+	}
+	next, err := h.Commit(ctx, commitments.Request{Type: 1, Payload: commitments.EncodeInclusion(110, []byte{'d', 1}), Slasher: slasher})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.verify(next)
 }
 
 // parallel calls f n times at once.

@@ -16,8 +16,10 @@ import (
 
 	"sidecar/chain"
 	"sidecar/commitments"
+	"sidecar/commitments/answer"
 	"sidecar/fault"
 	"sidecar/internal/bls"
+	"sidecar/internal/ecdsa"
 	"sidecar/internal/ledger"
 	"sidecar/modules"
 	"sidecar/signer"
@@ -48,6 +50,7 @@ type house struct {
 	schedule           *schedule
 	relays             []*relay
 	proposer, delegate *bls.SecretKey
+	committer          *ecdsa.SecretKey
 	others             keys
 	book               *book
 	log                *lockedBuffer
@@ -60,7 +63,7 @@ type house struct {
 func open(t *testing.T, edit ...func(*Config)) *house {
 	t.Helper()
 	h := &house{t: t, path: filepath.Join(t.TempDir(), "ledger.db"), module: &module{}, schedule: &schedule{}, relays: []*relay{{name: "r1", types: []uint64{1}}}}
-	h.proposer, h.delegate = secret(t, 1), secret(t, 2)
+	h.proposer, h.delegate, h.committer = secret(t, 1), secret(t, 2), committer(t)
 	h.schedule.slots = map[phase0.Slot]phase0.BLSPubKey{104: h.proposer.PublicKey(), 110: h.proposer.PublicKey()}
 	h.setSlot(100, 0)
 	h.now = func() time.Time { h.mu.Lock(); defer h.mu.Unlock(); return h.at }
@@ -75,6 +78,15 @@ func open(t *testing.T, edit ...func(*Config)) *house {
 func secret(t *testing.T, b byte) *bls.SecretKey {
 	t.Helper()
 	k, err := bls.ParseSecretKey(append(make([]byte, 31), b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func committer(t *testing.T) *ecdsa.SecretKey {
+	t.Helper()
+	k, err := ecdsa.ParseSecretKey(append(make([]byte, 31), 3))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +120,7 @@ func (h *house) start(edit ...func(*Config)) {
 	c := Config{
 		Spec: spec, Clock: chain.NewClock(spec, func() time.Time { return h.now() }), Limit: commitments.Cost{Gas: 1e9, Bytes: 1e9},
 		Modules:  func() []modules.Module { return []modules.Module{h.module} },
-		Signer:   &signer.Signer{Ledger: h.book, Keys: append(keys{h.proposer, h.delegate}, h.others...), Policy: anything{}, Message: signer.MessageOf(spec), Clock: chain.NewClock(spec, func() time.Time { return h.now() })},
+		Signer:   &signer.Signer{Ledger: h.book, Keys: duo{append(keys{h.proposer, h.delegate}, h.others...), h.committer}, Policy: anything{}, Message: signer.MessageOf(spec), Clock: chain.NewClock(spec, func() time.Time { return h.now() })},
 		Schedule: h.schedule, Views: h.ledger,
 		Targets: func() (out []Target) {
 			for _, r := range h.relays {
@@ -118,7 +130,7 @@ func (h *house) start(edit ...func(*Config)) {
 			}
 			return out
 		},
-		Delegate: h.delegate.PublicKey(), Committer: bellatrix.ExecutionAddress{0xcc}, SigningID: phase0.Root{0x99},
+		Delegate: h.delegate.PublicKey(), Committer: h.committer.Address(), SigningID: phase0.Root{0x99},
 		Log: slog.New(slog.NewTextHandler(h.log, nil)),
 	}
 	for _, e := range edit {
@@ -151,10 +163,14 @@ func (h *house) verify(s commitments.SignedCommitment) {
 	h.t.Helper()
 	spec := testSpec()
 	root := commitments.SigningRoot(spec.Domain(chain.DomainCommitBoost), spec.ChainID, s.Commitment.Root(), s.SigningID, s.Nonce)
-	if len(s.Signature) != 96 || !bls.Verify(h.delegate.PublicKey(), root, phase0.BLSSignature(s.Signature)) {
-		h.t.Errorf("the signature does not verify: %+v", s)
+	if h.Committer == (bellatrix.ExecutionAddress{}) { // as an earlier version would have it
+		if len(s.Signature) != 96 || !bls.Verify(h.delegate.PublicKey(), root, phase0.BLSSignature(s.Signature)) || !s.Proxy.IsZero() {
+			h.t.Errorf("the signature does not verify: %+v", s)
+		}
+	} else if err := answer.VerifySignatures(spec, s, answer.Signers{Committer: h.committer.Address(), Delegate: h.delegate.PublicKey()}); err != nil {
+		h.t.Errorf("%v: %+v", err, s)
 	}
-	if s.SigningID != h.module.Info().SigningID || s.Nonce == 0 {
+	if s.SigningID != h.SigningID || s.Nonce == 0 {
 		h.t.Errorf("signing id %s, nonce %d", s.SigningID, s.Nonce)
 	}
 }
@@ -348,6 +364,20 @@ func (k keys) Sign(_ context.Context, key commitments.Key, m commitments.Message
 		}
 	}
 	return nil, signer.ErrUnknownKey
+}
+
+// duo holds BLS keys and one committer's.
+type duo struct {
+	keys
+	committer *ecdsa.SecretKey
+}
+
+func (d duo) Sign(ctx context.Context, key commitments.Key, m commitments.Message) ([]byte, error) {
+	if key == commitments.ECDSAKey(d.committer.Address()) {
+		sig, err := d.committer.Sign(m.Root())
+		return sig[:], err
+	}
+	return d.keys.Sign(ctx, key, m)
 }
 
 type anything struct{}

@@ -29,7 +29,7 @@ var (
 	ErrSignature  = fault.Define("identity_signature_invalid", fault.Unauthorized, "X-Flashbots-Signature is not address:signature of the body.")
 	ErrIdentity   = fault.Define("identity_required", fault.Unauthorized, "This gateway serves callers it knows: send an API key or X-Flashbots-Signature.")
 	ErrForwarded  = fault.Define("forwarded_address_invalid", fault.Invalid, "The trusted proxy's header does not say where the request comes from.")
-	ErrRate       = fault.Define("rate_limited", fault.Busy, "The caller asks more often, or more at a time, than it may.")
+	ErrRate       = httpd.ErrRate // of every server whose callers are counted
 	ErrIdentities = fault.Define("identities_invalid", fault.Invalid, "The file of identities is wrong; the message names the line.")
 )
 

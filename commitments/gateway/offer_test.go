@@ -13,6 +13,7 @@ import (
 
 	"sidecar/chain"
 	"sidecar/commitments"
+	"sidecar/commitments/answer"
 	"sidecar/fault"
 	"sidecar/internal/bls"
 	"sidecar/internal/metrics"
@@ -88,7 +89,7 @@ func TestPath_Foreign(t *testing.T) {
 	root, _ := old.Message.Root()
 	old.Signature = h.proposer.Sign(commitments.SigningData(root, testSpec().Domain(chain.DomainCommitBoost))) // the older envelope
 	forged := h.delegation(110, bellatrix.ExecutionAddress{1}, h.delegate)
-	same := h.delegation(110, bellatrix.ExecutionAddress{0xcc}, h.proposer) // to us, from before the ledger was lost
+	same := h.delegation(110, h.committer.Address(), h.proposer) // to us, from before the ledger was lost
 	h.relays[0].known = []commitments.SignedDelegation{old, forged, same}
 	if _, err := h.Commit(t.Context(), request('a', 1)); !errors.Is(err, ErrForeign) {
 		t.Errorf("got %v, want %v", err, ErrForeign)
@@ -301,7 +302,7 @@ func TestParties_ConsecutiveSlots(t *testing.T) {
 		h.start(func(c *Config) {
 			c.Parties = func(proposer phase0.BLSPubKey) Party {
 				if proposer == second.PublicKey() {
-					return Party{proxy.PublicKey(), bellatrix.ExecutionAddress{0xdd}}
+					return Party{proxy.PublicKey(), h.committer.Address()}
 				}
 				return Party{}
 			}
@@ -310,10 +311,9 @@ func TestParties_ConsecutiveSlots(t *testing.T) {
 		next := commitments.Request{Type: 1, Payload: commitments.EncodeInclusion(105, []byte{'b', 1}), Slasher: slasher}
 		signed := h.promise(request('a', 1), next)
 		h.verify(signed[0])
-		spec := testSpec()
-		root := commitments.SigningRoot(spec.Domain(chain.DomainCommitBoost), spec.ChainID, signed[1].Commitment.Root(), signed[1].SigningID, signed[1].Nonce)
-		if !bls.Verify(proxy.PublicKey(), root, phase0.BLSSignature(signed[1].Signature)) {
-			t.Error("the second validator's promise is not signed by its delegate")
+		by := answer.Signers{Committer: h.committer.Address(), Delegate: proxy.PublicKey()}
+		if err := answer.Verify(testSpec(), next, signed[1], by); err != nil {
+			t.Errorf("the second validator's promise: %v", err)
 		}
 		h.sleepUntil(-12 * time.Second)
 		_, sent := h.relays[0].took()
@@ -326,7 +326,7 @@ func TestParties_ConsecutiveSlots(t *testing.T) {
 		}
 		h.relays[0].mu.Lock()
 		defer h.relays[0].mu.Unlock()
-		if d := h.relays[0].delegations; len(d) != 2 || d[0].Message.Committer != (bellatrix.ExecutionAddress{0xcc}) || d[1].Message.Committer != (bellatrix.ExecutionAddress{0xdd}) {
+		if d := h.relays[0].delegations; len(d) != 2 || d[0].Message.Delegate != h.delegate.PublicKey() || d[1].Message.Delegate != proxy.PublicKey() {
 			t.Errorf("delegations: %+v", d)
 		}
 	})

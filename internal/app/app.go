@@ -62,16 +62,17 @@ type App struct {
 	beacon   *beacon.Client    // may be nil
 	builder  *builderapi.Service
 	servers  servers
-	signing  *signing  // nil: this sidecar only proposes
-	promises *promises // nil: and makes no promises
+	signing  *signing    // nil: this sidecar only proposes
+	promises *promises   // nil: and makes no promises
+	wallet   *walletFace // nil: and none for wallets
 
 	listening, stopping atomic.Bool
 }
 
 // servers are the listeners; all but builder may be nil.
 type servers struct {
-	builder, gateway, signer *httpd.Server
-	admin                    *telemetry.Admin
+	builder, gateway, wallet, signer *httpd.Server
+	admin                            *telemetry.Admin
 }
 
 // New builds everything a configuration asks for and dials nothing. What it
@@ -96,6 +97,12 @@ func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
 	}
 	if c.Promises() {
 		if a.promises, err = newPromises(a); err != nil {
+			a.Close()
+			return nil, err
+		}
+	}
+	if c.Wallet != nil && a.promises != nil {
+		if a.wallet, err = newWalletFace(a); err != nil {
 			a.Close()
 			return nil, err
 		}
@@ -128,6 +135,9 @@ func bare(c *config.Config, version string, log *slog.Logger) *App {
 
 // Close releases what New opened, for an App that never ran.
 func (a *App) Close() {
+	if a.wallet != nil {
+		a.wallet.node.Close()
+	}
 	if a.promises != nil {
 		a.promises.close()
 	}
@@ -163,6 +173,7 @@ func (a *App) builderConfig() builderapi.Config {
 	}
 	if a.promises != nil {
 		c.Pages, c.Modules = a.promises.ledger, a.promises.modules
+		c.Heard = a.promises.heard
 		c.Served, c.PageSettles = a.promises.served, a.promises.gateway.Settles()
 		c.Barred, c.Proven = a.promises.gateway.Barred, a.promises.gateway.Judged
 		c.Delivered, c.Unserved = a.promises.delivered, a.promises.unserved
@@ -184,6 +195,9 @@ func (a *App) makeServers() (err error) {
 	}
 	if a.servers.gateway, err = a.gatewayServer(measures); err != nil {
 		return fmt.Errorf("make the gateway: %w", err)
+	}
+	if a.servers.wallet, err = a.walletServer(measures); err != nil {
+		return err
 	}
 	if a.servers.signer, err = a.signerServer(measures); err != nil {
 		return err
@@ -231,12 +245,13 @@ func (a *App) AdminAddr() net.Addr {
 // Listening says whether every listener is bound.
 func (a *App) Listening() bool { return a.listening.Load() }
 
-// Delegate is the proxy key that promises; zero if none does.
-func (a *App) Delegate() (key phase0.BLSPubKey) {
+// Promisers are the proxies that promise, unless the file names others for some
+// validators; zero if none do.
+func (a *App) Promisers() (who gateway.Party) {
 	if a.promises != nil {
-		key = a.promises.gateway.Delegate
+		who = gateway.Party{Delegate: a.promises.gateway.Delegate, Committer: a.promises.gateway.Committer}
 	}
-	return key
+	return who
 }
 
 // Ledger is the book of what was signed, to be read; nil if nothing is.

@@ -92,7 +92,7 @@ func unopened(ctx context.Context, c *config.Config, version string, log *slog.L
 		s.keys, err = openKeys(ctx, c, a.clock, nil, nil, a.log)
 		note(err)
 		if err == nil && c.Promises() {
-			_, err = s.keys.delegate(promising(c))
+			_, err = s.keys.party(promising(c))
 			note(err)
 		}
 	}

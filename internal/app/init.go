@@ -32,7 +32,7 @@ type InitOptions struct {
 }
 
 // Init makes what a sidecar that signs must find at its start: the ledger and,
-// if a built-in module promises, its proxy key. What is there already is left as
+// if a module promises, its two proxy keys. What is there already is left as
 // it is, and said so. A new ledger next to a proxy that promises is refused,
 // unless the operator asks for it: its promises would be forgotten. Proxies that Commit-Boost made for its modules
 // may come along.
@@ -60,14 +60,14 @@ func Init(ctx context.Context, c *config.Config, o InitOptions, out io.Writer) e
 	if err := makeLedger(c, k, o, clock, out); err != nil || !c.Promises() {
 		return err
 	}
-	return makeProxy(ctx, c, k, clock, func(s *signer.Signer) { road = s }, out)
+	return makeProxies(ctx, c, k, clock, func(s *signer.Signer) { road = s }, out)
 }
 
 // makeLedger makes the ledger, unless it is there, or a proxy that promises is
 // there whose ledger is lost.
 func makeLedger(c *config.Config, k keys, o InitOptions, clock *chain.Clock, out io.Writer) error {
 	name := ledgerName(c)
-	if _, err := k.delegate(promising(c)); err == nil && c.Promises() && !o.NewHistory {
+	if _, err := k.proxy(promising(c), keystore.SchemeBLS); err == nil && c.Promises() && !o.NewHistory {
 		l, err := openLedger(c, clock, nil)
 		switch {
 		case errors.Is(err, ledger.ErrMissing):
@@ -95,17 +95,25 @@ func makeLedger(c *config.Config, k keys, o InitOptions, clock *chain.Clock, out
 	return nil
 }
 
-// makeProxy makes the key of the module that promises, unless it has one.
-// The road that vouches for it is handed to use.
-func makeProxy(ctx context.Context, c *config.Config, k keys, clock *chain.Clock, use func(*signer.Signer), out io.Writer) error {
+// makeProxies makes the keys of the module that promises, unless it has them: a BLS
+// key, the delegate, and an ECDSA key, the committer. The road that vouches for
+// them is handed to use.
+func makeProxies(ctx context.Context, c *config.Config, k keys, clock *chain.Clock, use func(*signer.Signer), out io.Writer) error {
 	module := promising(c)
-	key, err := k.delegate(module)
-	switch {
-	case err == nil:
-		fmt.Fprintf(out, "Module %s has proxy key %s.\n", module, key)
+	var missing []keystore.Scheme
+	for _, scheme := range []keystore.Scheme{keystore.SchemeBLS, keystore.SchemeECDSA} {
+		key, err := k.proxy(module, scheme)
+		switch {
+		case err == nil:
+			fmt.Fprintf(out, "Module %s has proxy key %s.\n", module, key)
+		case errors.Is(err, ErrNoProxy), errors.Is(err, ErrNoCommitter):
+			missing = append(missing, scheme)
+		default:
+			return err
+		}
+	}
+	if len(missing) == 0 {
 		return nil
-	case !errors.Is(err, ErrNoProxy):
-		return err
 	}
 	book, err := openLedger(c, clock, nil)
 	if err != nil {
@@ -116,10 +124,15 @@ func makeProxy(ctx context.Context, c *config.Config, k keys, clock *chain.Clock
 		Ledger: book, Keys: k.holders, Message: signer.MessageOf(c.Chain()), Clock: clock,
 		Policy: signer.Grants{{Module: module, Kind: ledger.KindProxy, Key: commitments.BLSKey(delegator)}},
 	})
-	p, err := k.proxies.Generate(ctx, module, delegator, keystore.SchemeBLS, time.Time{})
-	if err := errors.Join(err, book.Close()); err != nil {
-		return fmt.Errorf("make the proxy key: %w", err)
+	for _, scheme := range missing {
+		var p keystore.Proxy
+		if p, err = k.proxies.Generate(ctx, module, delegator, scheme, time.Time{}); err != nil {
+			break
+		}
+		fmt.Fprintf(out, "Made proxy key %s for module %s, delegated by %s.\n", p.Key, p.Module, p.Consensus)
 	}
-	fmt.Fprintf(out, "Made proxy key %s for module %s, delegated by %s.\n", p.Key, p.Module, p.Consensus)
+	if err := errors.Join(err, book.Close()); err != nil {
+		return fmt.Errorf("make the proxy keys: %w", err)
+	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"sidecar/chain"
 	"sidecar/commitments"
+	"sidecar/commitments/gateway"
 	"sidecar/fault"
 	"sidecar/internal/config"
 	"sidecar/internal/harden"
@@ -73,17 +74,31 @@ func openKeys(ctx context.Context, c *config.Config, clock *chain.Clock, vouch v
 	return k, err
 }
 
-// delegate is the proxy that promises: the BLS proxy of the built-in module.
-func (k keys) delegate(module string) (phase0.BLSPubKey, error) {
+// proxy is a module's proxy of a scheme. Faults: ErrStore, ErrNoProxy, ErrNoCommitter.
+func (k keys) proxy(module string, scheme keystore.Scheme) (commitments.Key, error) {
 	if k.proxies == nil {
-		return phase0.BLSPubKey{}, ErrStore
+		return commitments.Key{}, ErrStore
 	}
 	for _, p := range k.proxies.Of(module) {
-		if p.Key.IsBLS() {
-			return p.Key.BLS, nil
+		if p.Key.IsECDSA() == (scheme == keystore.SchemeECDSA) {
+			return p.Key, nil
 		}
 	}
-	return phase0.BLSPubKey{}, ErrNoProxy.With("module %s", module)
+	if scheme == keystore.SchemeECDSA {
+		return commitments.Key{}, ErrNoCommitter.With("module %s", module)
+	}
+	return commitments.Key{}, ErrNoProxy.With("module %s", module)
+}
+
+// party is who promises: the BLS proxy of the first module that does is the
+// delegate, its ECDSA proxy the committer. Faults: those of proxy.
+func (k keys) party(module string) (p gateway.Party, err error) {
+	delegate, err := k.proxy(module, keystore.SchemeBLS)
+	if err != nil {
+		return p, err
+	}
+	committer, err := k.proxy(module, keystore.SchemeECDSA)
+	return gateway.Party{Delegate: delegate.BLS, Committer: committer.Address}, err
 }
 
 // openHolders opens every place of validators' keys that the file names.

@@ -31,8 +31,11 @@ import (
 // ErrNoProxy says what to do about it.
 var ErrNoProxy = fault.Define("proxy_missing", fault.Unavailable, "The module has no proxy key; sidecar init makes one.")
 
-// gatewaySigningID sets delegations and constraints messages apart from every
-// module's signatures. It is fixed for ever: contracts will know it.
+// ErrNoCommitter is met after an update from a version without committers.
+var ErrNoCommitter = fault.Define("committer_missing", fault.Unavailable, "The module has no ECDSA proxy key to sign commitments with; sidecar init makes one, and leaves the ledger and the other keys as they are.")
+
+// gatewaySigningID sets delegations, promises and constraints messages apart from
+// every module's signatures. It is fixed for ever: contracts know it.
 var gatewaySigningID = phase0.Root(sha256.Sum256([]byte("sidecar/gateway/v1")))
 
 // promises is everything a sidecar needs to make promises and keep them.
@@ -83,12 +86,12 @@ func newPromises(a *App) (p *promises, err error) {
 	if err = p.makeModules(a); err != nil {
 		return nil, err
 	}
-	delegate, err := a.signing.keys.delegate(promising(a.config))
+	who, err := a.signing.keys.party(promising(a.config))
 	if err != nil {
 		return nil, err
 	}
-	a.signing.policy = append(a.signing.policy, p.policy(consensus, delegates(a.config.Gateway, delegate)))
-	if err = p.makeGateway(a, delegate); err != nil {
+	a.signing.policy = append(a.signing.policy, p.policy(consensus, promisers(a.config.Gateway, who)))
+	if err = p.makeGateway(a, who); err != nil {
 		return nil, err
 	}
 	p.auditor, err = slashing.New(slashing.Config{
@@ -99,37 +102,56 @@ func newPromises(a *App) (p *promises, err error) {
 	return p, err
 }
 
-// policy grants what journey d needs and nothing else: the gateway may delegate
-// with the consensus keys and close pages with the proxy; a module may promise
-// with the proxy.
-func (p *promises) policy(consensus, delegates []phase0.BLSPubKey) (grants signer.Grants) {
+// policy grants what journey d needs and nothing else: a module may promise with
+// the proxies that promise, the gateway close pages with those of BLS, sign quotes
+// with those of ECDSA, and delegate with the consensus keys. Nobody else has these
+// proxies. What is asked most comes first.
+func (p *promises) policy(consensus []phase0.BLSPubKey, promisers []commitments.Key) (grants signer.Grants) {
+	for _, key := range promisers {
+		for _, m := range p.list {
+			grants = append(grants, signer.Grant{Module: m.Info().ID, Kind: ledger.KindCommitment, Key: key})
+		}
+		kind := ledger.KindConstraints
+		if key.IsECDSA() {
+			kind = ledger.KindQuote
+		}
+		grants = append(grants, signer.Grant{Module: "gateway", Kind: kind, Key: key})
+	}
 	for _, key := range consensus {
 		grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindDelegation, Key: commitments.BLSKey(key)})
-	}
-	for _, delegate := range delegates {
-		grants = append(grants, signer.Grant{Module: "gateway", Kind: ledger.KindConstraints, Key: commitments.BLSKey(delegate)})
-		for _, m := range p.list {
-			grants = append(grants, signer.Grant{Module: m.Info().ID, Kind: ledger.KindCommitment, Key: commitments.BLSKey(delegate)})
-		}
 	}
 	return grants
 }
 
-// delegates are the proxies that promise: the default, and those of some validators.
-func delegates(g *config.Gateway, otherwise phase0.BLSPubKey) []phase0.BLSPubKey {
-	all := []phase0.BLSPubKey{otherwise}
+// promisers are the proxies that promise: the default, and those of some validators.
+func promisers(g *config.Gateway, otherwise gateway.Party) []commitments.Key {
+	all := []commitments.Key{commitments.ECDSAKey(otherwise.Committer), commitments.BLSKey(otherwise.Delegate)}
 	if g == nil {
 		return all
 	}
 	for i := range g.Committers {
-		if key := g.Committers[i].Delegate; !slices.Contains(all, key) {
-			all = append(all, key)
+		c := &g.Committers[i]
+		for _, key := range []commitments.Key{commitments.ECDSAKey(c.Address), commitments.BLSKey(c.Delegate)} {
+			if !key.IsZero() && !slices.Contains(all, key) {
+				all = append(all, key)
+			}
 		}
 	}
 	return all
 }
 
-func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
+// quoter signs quotes with the default committer's key.
+type quoter struct {
+	signer *signer.Signer
+	key    commitments.Key
+}
+
+// Quote implements gateway.Quoter.
+func (q quoter) Quote(ctx context.Context, quote commitments.Quote) (commitments.SignedQuote, error) {
+	return q.signer.Quote(ctx, "gateway", q.key, quote)
+}
+
+func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
 	g := a.config.Gateway
 	if g == nil {
 		p.log("Modules but no [gateway]: nobody can ask for a promise")
@@ -144,7 +166,7 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 	if most == 0 {
 		most = -1
 	}
-	parties, err := a.parties(g, gateway.Party{Delegate: delegate})
+	parties, err := a.parties(g, who)
 	if err != nil {
 		return err
 	}
@@ -156,7 +178,8 @@ func (p *promises) makeGateway(a *App, delegate phase0.BLSPubKey) (err error) {
 		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger,
 		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
 		Exclusive: a.exclusive(g), Parties: parties,
-		Delegate: delegate, SigningID: gatewaySigningID,
+		Delegate: who.Delegate, Committer: who.Committer, SigningID: gatewaySigningID,
+		Quoter: quoter{p.signer, commitments.ECDSAKey(who.Committer)},
 		Events: p.events, MaxRequests: g.Access.MaxRequests, MaxSubscribers: g.Access.MaxSubscribers, Access: access,
 		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})
@@ -212,6 +235,17 @@ func recovered(f func() error) (err error) {
 		}
 	}()
 	return f()
+}
+
+// heard publishes the bids of an auction, for modules.
+func (p *promises) heard(id commitments.PageID, bids []builderapi.Bid) {
+	for i := range bids {
+		b := &bids[i]
+		p.events.Publish(modules.Event{
+			Kind: modules.EventBid, Slot: id.Slot, Proposer: id.Proposer, BlockHash: b.BlockHash, Relay: b.Relay,
+			ValueWei: b.Value.Dec(), Refused: b.Refused,
+		})
+	}
 }
 
 // served notes a header that was handed out, for modules and, on a page with

@@ -24,6 +24,11 @@ func (a *App) Listen() error {
 			return err
 		}
 	}
+	if a.servers.wallet != nil {
+		if err := a.servers.wallet.Listen(); err != nil {
+			return err
+		}
+	}
 	if a.servers.signer != nil {
 		if err := a.servers.signer.Listen(); err != nil {
 			return err
@@ -60,7 +65,7 @@ func (a *App) Run(ctx context.Context) error {
 	a.serve(g, builder, public, work)
 	a.startChildren(work, g)
 	a.log.Info("Sidecar is running", "version", a.version, "chain", a.spec.Name, "relays", len(a.relays.all),
-		"builder", text(a.BuilderAddr()), "gateway", text(a.GatewayAddr()), "signer", text(a.SignerAddr()), "metrics", text(a.AdminAddr()))
+		"builder", text(a.BuilderAddr()), "gateway", text(a.GatewayAddr()), "wallet", text(a.WalletAddr()), "signer", text(a.SignerAddr()), "metrics", text(a.AdminAddr()))
 
 	select {
 	case <-ctx.Done():
@@ -70,6 +75,9 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.Info("Stopping")
 	if a.promises != nil {
 		a.promises.gateway.Drain() // searchers hear why, until the listener closes
+	}
+	if a.wallet != nil {
+		a.wallet.Drain()
 	}
 	drain, cancel := context.WithTimeout(root, a.spec.SlotDuration+time.Second)
 	a.builder.Drain(drain)
@@ -88,6 +96,9 @@ func (a *App) serve(g *errgroup.Group, builder, public, work context.Context) {
 	g.Go(func() error { return a.servers.builder.Run(builder) })
 	if a.servers.gateway != nil {
 		g.Go(func() error { return a.servers.gateway.Run(public) })
+	}
+	if a.servers.wallet != nil {
+		g.Go(func() error { return a.servers.wallet.Run(public) })
 	}
 	if a.servers.signer != nil {
 		g.Go(func() error { return a.servers.signer.Run(public) })

@@ -60,7 +60,7 @@ func newSigning(a *App) (s *signing, err error) {
 	if s.keys, err = openKeys(context.Background(), a.config, a.clock, vouch, revoked, a.log.With("part", "keys")); err != nil {
 		return nil, err
 	}
-	s.signer = &signer.Signer{Ledger: s.ledger, Keys: s.keys.holders, Policy: &s.policy, Message: signer.MessageOf(a.spec), Clock: a.clock,
+	s.signer = &signer.Signer{Ledger: s.ledger, Keys: s.keys.holders, Policy: &s.policy, Message: signer.MessageOf(a.spec), Quoted: signer.QuoteOf(a.spec), Clock: a.clock,
 		Log: a.log.With("part", "signer"), Metrics: signer.NewMetrics(a.metrics)}
 	if a.config.SignerAPI() {
 		err = s.serveAPI(a)

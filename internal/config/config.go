@@ -42,6 +42,9 @@ type Config struct {
 	Data Data `toml:"data"`
 	// Gateway takes commitment requests. Optional; missing means off.
 	Gateway *Gateway `toml:"gateway"`
+	// Wallet is an RPC URL for wallets, whose transactions are promised. Optional;
+	// missing means off.
+	Wallet *Wallet `toml:"wallet"`
 	// Audit judges our blocks. Optional.
 	Audit Audit `toml:"audit"`
 

@@ -175,6 +175,9 @@ func (k *checker) listeners() {
 	if c.Gateway != nil {
 		all = append(all, listener{"gateway", c.Gateway.Host, c.Gateway.Port})
 	}
+	if c.Wallet != nil {
+		all = append(all, listener{"wallet", c.Wallet.Host, c.Wallet.Port})
+	}
 	if c.Metrics != nil && c.Metrics.Enabled {
 		all = append(all, listener{"metrics", c.Metrics.Host, c.Metrics.StartPort})
 	}
@@ -194,7 +197,7 @@ func (k *checker) listeners() {
 		if l.port == 0 && (l.key != "signer" || c.SignerAPI()) {
 			k.warn(port, "is 0: any free port")
 		}
-		if l.key != "gateway" && l.key != "signer" && l.host.IsValid() && !l.host.IsLoopback() {
+		if l.key != "gateway" && l.key != "wallet" && l.key != "signer" && l.host.IsValid() && !l.host.IsLoopback() {
 			k.warn(l.key+".host", "%s is reached from other machines, and nothing authenticates them", l.host)
 		}
 	}

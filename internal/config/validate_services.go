@@ -67,6 +67,7 @@ func (k *checker) services() {
 	k.url(c.Execution.SecondURL, "execution.second_url")
 	k.require(c.Execution.SecondURL == "" || c.Execution.SecondURL != c.Execution.URL, "execution.second_url", "is the same node as execution.url")
 	k.ledger()
+	k.wallet()
 	k.require(c.Data.Path != "", "data.path", "is empty")
 	k.require(c.Audit.AfterSlots >= 1 && c.Audit.AfterSlots <= 8192, "audit.after_slots", "is not within 1 to 8192")
 	k.require(c.Logs.File.MaxFiles >= 0, "logs.file.max_files", "is negative")

@@ -20,6 +20,7 @@ import (
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
+	"sidecar/commitments/answer"
 	"sidecar/internal/app"
 	"sidecar/internal/config"
 	"sidecar/internal/ledger"
@@ -43,6 +44,7 @@ type Options struct {
 	RelayLines  func(i int, r *simnet.Relay) string // lines for a relay; optional
 	Mux         string                              // [[mux]] tables, in place of default relays for their keys
 	DefaultOnly []int                               // relays of the default set; nil: all
+	Untold      []int                               // relays that are not told constraints, though they could be
 	Holds       []int                               // validators whose keys the sidecar has; nil: all
 	Beacon      string                              // URL in place of the chain's beacon node
 	Execution   string                              // URL in place of the chain's execution node
@@ -57,8 +59,9 @@ type Sidecar struct {
 	ConfigPath string
 	BuilderURL string
 	GatewayURL string
-	AdminURL   string           // of metrics
-	Delegate   phase0.BLSPubKey // the proxy key that promises
+	WalletURL  string         // with a [wallet] table
+	AdminURL   string         // of metrics
+	Signers    answer.Signers // the proxy keys that promise
 
 	cancel context.CancelFunc
 	done   chan error
@@ -88,7 +91,9 @@ func Run(ctx context.Context, n *simnet.Net, path string, log *slog.Logger) (*Si
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	s := &Sidecar{App: a, Config: c, ConfigPath: path, cancel: cancel, done: make(chan error, 1), Delegate: a.Delegate()}
+	who := a.Promisers()
+	signers := answer.Signers{Committer: who.Committer, Delegate: who.Delegate}
+	s := &Sidecar{App: a, Config: c, ConfigPath: path, cancel: cancel, done: make(chan error, 1), Signers: signers}
 	go func() { s.done <- a.Run(ctx) }()
 	if err := s.awaitStart(); err != nil {
 		return nil, errors.Join(err, s.Stop())
@@ -113,6 +118,9 @@ func (s *Sidecar) awaitStart() error {
 			s.BuilderURL = "http://" + s.App.BuilderAddr().String()
 			if addr := s.App.GatewayAddr(); addr != nil {
 				s.GatewayURL = "http://" + addr.String()
+			}
+			if addr := s.App.WalletAddr(); addr != nil {
+				s.WalletURL = "http://" + addr.String()
 			}
 			if addr := s.App.AdminAddr(); addr != nil {
 				s.AdminURL = "http://" + addr.String()
@@ -189,7 +197,11 @@ func toml(n *simnet.Net, o Options) string {
 			continue
 		}
 		line("[[relays]]\nid = %q\nurl = %q", r.Name, r.ConfigURL())
-		line("constraints = %v\nconstraints_dialect = \"spec\"", r.Constraints)
+		dialect := config.DialectSpec
+		if r.Fabric {
+			dialect = config.DialectFabric
+		}
+		line("constraints = %v\nconstraints_dialect = %q", r.Constraints && !slices.Contains(o.Untold, i), dialect)
 		if o.RelayLines != nil {
 			line("%s", o.RelayLines(i, r))
 		}

@@ -72,8 +72,10 @@ func initialise(ctx context.Context, n *simnet.Net, path string) error {
 		return err
 	}
 	defer proxies.Close()
-	if _, err := proxies.Generate(ctx, c.Modules[0].ID, local.Pubkeys()[0], keystore.SchemeBLS, time.Time{}); err != nil {
-		return err
+	for _, scheme := range []keystore.Scheme{keystore.SchemeBLS, keystore.SchemeECDSA} {
+		if _, err := proxies.Generate(ctx, c.Modules[0].ID, local.Pubkeys()[0], scheme, time.Time{}); err != nil {
+			return err
+		}
 	}
 	return app.Init(ctx, c, app.InitOptions{}, io.Discard)
 }

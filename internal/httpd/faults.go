@@ -29,6 +29,7 @@ var (
 	ErrDeadline      = fault.Define("deadline_exceeded", fault.Timeout, "The route's time ended before there was an answer.")
 	ErrOrigin        = fault.Define("browser_refused", fault.Forbidden, "The server does not talk to web pages.")
 	ErrMemory        = fault.Define("server_busy", fault.Busy, "Bodies under way hold all the memory they may have.")
+	ErrRate          = fault.Define("rate_limited", fault.Busy, "The caller asks more often, or more at a time, than it may.")
 	ErrConns         = fault.Define("too_many_connections", fault.Unavailable, "The server, or one address, has all the connections it may have.")
 )
 

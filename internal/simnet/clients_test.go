@@ -15,7 +15,9 @@ import (
 
 	"sidecar/chain"
 	"sidecar/commitments"
+	answers "sidecar/commitments/answer"
 	"sidecar/internal/beacon"
+	"sidecar/internal/ecdsa"
 	"sidecar/internal/execution"
 	"sidecar/internal/relay"
 	"sidecar/internal/wire"
@@ -164,12 +166,21 @@ func TestSearcher(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := blsKey("simnet", "proxy", 1)
+	committer, err := ecdsa.NewSecretKey()
+	if err != nil {
+		t.Fatal(err)
+	}
 	sc := commitments.SignedCommitment{Nonce: 4, SigningID: phase0.Root{5}, Commitment: commitments.Commitment{
 		Type: req.Type, Payload: req.Payload, RequestHash: req.Hash(), Slasher: req.Slasher,
 	}}
 	d := domain(chain.DomainCommitBoost, n.Spec.GenesisForkVersion, phase0.Root{})
-	sig := key.Sign(commitments.SigningRoot(d, n.Spec.ChainID, sc.Commitment.Root(), sc.SigningID, sc.Nonce))
-	sc.Signature = sig[:]
+	root := commitments.SigningRoot(d, n.Spec.ChainID, sc.Commitment.Root(), sc.SigningID, sc.Nonce)
+	sig, err := committer.Sign(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sc.Signature, sc.Proxy = sig[:], commitments.ProxySignature{Signature: key.Sign(root), Nonce: sc.Nonce}
+	by := answers.Signers{Committer: committer.Address(), Delegate: key.PublicKey()}
 	gateway := &server{}
 	err = gateway.listen(ctx, n.Clock, []endpoint{
 		{"rpc", "POST /{$}", func(w http.ResponseWriter, _ *http.Request, body []byte) {
@@ -197,12 +208,17 @@ func TestSearcher(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if err := n.Searcher.Verify(req, got, key.PublicKey()); err != nil {
+		if err := n.Searcher.Verify(req, got, by); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		got.Nonce++
-		if n.Searcher.Verify(req, got, key.PublicKey()) == nil {
-			t.Errorf("%s: a changed commitment verifies", name)
+		nonce, proxy := got, got
+		nonce.Nonce++
+		proxy.Proxy.Nonce++
+		if err := n.Searcher.Verify(req, nonce, by); !errors.Is(err, answers.ErrCommitter) {
+			t.Errorf("%s: another nonce: %v", name, err)
+		}
+		if err := n.Searcher.Verify(req, proxy, by); !errors.Is(err, answers.ErrProxy) {
+			t.Errorf("%s: another nonce of the proxy: %v", name, err)
 		}
 	}
 	other := req

@@ -15,9 +15,8 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
 
-	"sidecar/chain"
 	"sidecar/commitments"
-	"sidecar/internal/bls"
+	answers "sidecar/commitments/answer"
 )
 
 // DefaultSlasher is named by the searcher's requests.
@@ -33,6 +32,11 @@ type Searcher struct {
 	mu      sync.Mutex
 	gateway string
 	nonce   *uint64 // the next; nil: as on chain
+}
+
+// SearcherOf is another searcher, with another of the funded accounts.
+func (n *Net) SearcherOf(account int) *Searcher {
+	return &Searcher{Account: n.Accounts[account], net: n, client: n.Searcher.client}
 }
 
 func (s *Searcher) setGateway(url string) {
@@ -157,23 +161,8 @@ func (s *Searcher) post(ctx context.Context, path string, body []byte) (int, []b
 	return status, answer, err
 }
 
-// Verify says whether sc is delegate's answer to req: the same type, payload
-// and slasher, the request's hash, and a signature of the commitment's signing
-// root.
-func (s *Searcher) Verify(req commitments.Request, sc commitments.SignedCommitment, delegate phase0.BLSPubKey) error {
-	c := sc.Commitment
-	switch {
-	case c.Type != req.Type || string(c.Payload) != string(req.Payload) || c.Slasher != req.Slasher:
-		return errors.New("the commitment is not what was asked for")
-	case c.RequestHash != req.Hash():
-		return errors.New("the commitment answers another request")
-	case len(sc.Signature) != len(phase0.BLSSignature{}):
-		return fmt.Errorf("signature of %d bytes", len(sc.Signature))
-	}
-	d := domain(chain.DomainCommitBoost, s.net.Spec.GenesisForkVersion, phase0.Root{})
-	root := commitments.SigningRoot(d, s.net.Spec.ChainID, c.Root(), sc.SigningID, sc.Nonce)
-	if !bls.Verify(delegate, root, phase0.BLSSignature(sc.Signature)) {
-		return errors.New("wrong signature of the commitment")
-	}
-	return nil
+// Verify says whether sc is the answer to req, signed by both keys of the slot's
+// delegation.
+func (s *Searcher) Verify(req commitments.Request, sc commitments.SignedCommitment, by answers.Signers) error {
+	return answers.Verify(s.net.Spec, req, sc, by)
 }

@@ -1,0 +1,174 @@
+package wallet
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
+	"sidecar/commitments"
+	"sidecar/fault"
+	"sidecar/internal/execution"
+)
+
+// sendTimeout bounds the search for a slot.
+const sendTimeout = 5 * time.Second
+
+// tryNext are the reasons that are the slot's and not the transaction's: another
+// slot may take it. A nonce gap is one, for the nonce before may be promised for
+// another slot, and so is the tip, for another slot may be emptier.
+var tryNext = []string{
+	"too_late", "slot_passed", "not_our_slot", "no_path", "sold_elsewhere", "foreign_delegation",
+	"slot_full_gas", "slot_full_blobs", "slot_full_bytes", "slot_full_count", "nonce_gap", "tip_too_low",
+}
+
+// ours are the reasons for which a transaction is never handed to the node: it
+// would compete with what is promised already.
+var ours = []string{"nonce_conflict", "tx_already_promised", "slashable"}
+
+// sent is a transaction that was taken.
+type sent struct {
+	slot    phase0.Slot // of the promise; 0 if the node has it instead
+	outcome string      // promised, known or forwarded
+}
+
+// sendRawTransaction is eth_sendRawTransaction.
+func (w *Wallet) sendRawTransaction(ctx context.Context, c *caller, params json.RawMessage) (any, error) {
+	list, err := stringParams(params, 1, 1)
+	if err != nil {
+		return nil, err
+	}
+	t, err := w.transaction(list[0])
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.send(ctx, c, t); err != nil {
+		return nil, err
+	}
+	return t.hash.String(), nil
+}
+
+// send gets a promise for a transaction: the old one, or one for the first slot
+// that takes it. Without one, the configuration says whether the node gets the
+// transaction. Faults: httpd.ErrRate, ErrNoSlot, the gateway's, the module's, the node's.
+func (w *Wallet) send(ctx context.Context, c *caller, t transaction) (s sent, err error) {
+	defer func() { w.Metrics.send(s.outcome, err) }()
+	if err := w.allow(w.sends, w.Sends, c, 1); err != nil {
+		return sent{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	defer cancel()
+	s, err = w.promise(ctx, t)
+	if err == nil || !w.Passthrough || !w.mayForward(ctx, t, err) {
+		return s, err
+	}
+	if _, nodeErr := w.Node.Forward(ctx, "eth_sendRawTransaction", rawParams(t.raw), limitSmall); nodeErr != nil {
+		return sent{}, nodeErr
+	}
+	w.Log.Info("Transaction passed to the execution node without a promise", "tx", t.hash.String(), "reason", fault.Code(err))
+	return sent{outcome: "forwarded"}, nil
+}
+
+// promise asks slot after slot, the nearest first, until one takes t.
+func (w *Wallet) promise(ctx context.Context, t transaction) (sent, error) {
+	now := w.Clock.Slot()
+	head, err := w.Node.Head(ctx)
+	if err != nil {
+		return sent{}, err
+	}
+	if p, ok := w.promised.of(t.hash, now); ok && p.page.Slot > head.Slot {
+		// The gateway has the answer, and signs it if a crash came between.
+		c := p.Commitment
+		_, err := w.Gateway.Commit(ctx, commitments.Request{Type: c.Type, Payload: c.Payload, Slasher: c.Slasher})
+		return sent{p.page.Slot, "known"}, err
+	}
+	slots, err := w.open(ctx)
+	if err != nil {
+		return sent{}, err
+	}
+	if len(slots) == 0 {
+		return sent{}, ErrNoSlot.With("none in the next %d slots", w.MaxSlotsAhead)
+	}
+	refused := &refusal{}
+	for _, s := range slots[:min(len(slots), w.MaxTries)] {
+		slot := phase0.Slot(s.Slot)
+		err := w.ask(ctx, slot, t.raw)
+		if err == nil {
+			return sent{slot, "promised"}, nil
+		}
+		if p, ok := w.promised.of(t.hash, w.Clock.Slot()); fault.Code(err) == "tx_already_promised" && ok {
+			return sent{p.page.Slot, "known"}, nil // another call was quicker
+		}
+		slots := slices.Contains(tryNext, fault.Code(err))
+		if refused.err == nil || !slots { // the nearest slot's reason, or the transaction's own
+			refused.err = err
+		}
+		refused.tried = append(refused.tried, attempt{uint64(slot), fault.Code(err)})
+		if !slots {
+			break
+		}
+	}
+	return sent{}, refused
+}
+
+// ask asks the gateway for a promise in a slot.
+func (w *Wallet) ask(ctx context.Context, slot phase0.Slot, raw []byte) error {
+	r, err := w.request(slot, raw)
+	if err == nil {
+		_, err = w.Gateway.Commit(ctx, r)
+	}
+	return err
+}
+
+// request is what the gateway is asked for a transaction in a slot.
+func (w *Wallet) request(slot phase0.Slot, raw []byte) (commitments.Request, error) {
+	_, index, _ := w.Schedule.Proposer(slot)
+	payload, err := encode(w.Type, slot, index, raw)
+	return commitments.Request{Type: w.Type, Payload: payload, Slasher: w.Slasher}, err
+}
+
+// open are our slots that promise our commitment type, near enough, ascending.
+// Faults: the schedule's.
+func (w *Wallet) open(ctx context.Context) (slots []commitments.SlotCapability, err error) {
+	all, err := w.Gateway.Capabilities(ctx)
+	if err != nil {
+		return nil, err
+	}
+	last := uint64(w.Clock.Slot()) + w.MaxSlotsAhead
+	for _, s := range all.Slots {
+		if s.Slot <= last && slices.Contains(s.CommitmentTypes, w.Type) {
+			slots = append(slots, s)
+		}
+	}
+	slices.SortFunc(slots, func(a, b commitments.SlotCapability) int { return cmp.Compare(a.Slot, b.Slot) })
+	return slots, nil
+}
+
+// mayForward says whether the node may have what was refused: nothing that
+// competes with an open promise, and nothing that is malformed anyway.
+func (w *Wallet) mayForward(ctx context.Context, t transaction, err error) bool {
+	f := fault.Of(err)
+	if f == nil || slices.Contains(ours, f.Code) {
+		return false
+	}
+	switch f.Kind {
+	case fault.Rejected, fault.Unavailable, fault.Busy, fault.Timeout, fault.Upstream:
+	default:
+		return false
+	}
+	head, err := w.Node.Head(ctx)
+	return err == nil && !w.promised.nonces(t.sender, head.Slot, w.Clock.Slot())[t.nonce]
+}
+
+func rawParams(raw []byte) json.RawMessage { return json.RawMessage(fmt.Sprintf("[\"%#x\"]", raw)) }
+
+// refusedByNode says whether the node answered, and said no.
+func refusedByNode(err error) bool {
+	var e *execution.RPCError
+	return errors.As(err, &e)
+}

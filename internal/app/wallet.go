@@ -1,0 +1,89 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"sidecar/commitments/gateway"
+	"sidecar/commitments/wallet"
+	"sidecar/internal/beacon"
+	"sidecar/internal/execution"
+	"sidecar/internal/httpd"
+	"sidecar/internal/ledger"
+	"sidecar/internal/quota"
+)
+
+// Who stands for whom.
+var (
+	_ wallet.Gateway  = (*gateway.Gateway)(nil)
+	_ wallet.Schedule = (*beacon.Schedule)(nil)
+	_ wallet.Views    = (*ledger.Ledger)(nil)
+	_ wallet.Node     = (*execution.Client)(nil)
+)
+
+// walletNodeTimeout bounds one call of a wallet at the execution node: eth_call
+// may take it seconds.
+const walletNodeTimeout = 5 * time.Second
+
+// walletFace is the RPC URL for wallets, with connections of its own to the
+// execution node: what admission reads never waits for a wallet.
+type walletFace struct {
+	*wallet.Wallet
+	node *execution.Client
+}
+
+func newWalletFace(a *App) (*walletFace, error) {
+	c := a.config.Wallet
+	node, err := execution.New(execution.Config{
+		URL: a.config.Execution.URL, Spec: a.spec, Clock: a.clock, Log: a.log.With("part", "wallet"), Timeout: walletNodeTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	conf := wallet.Config{
+		Spec: a.spec, Clock: a.clock, Gateway: a.promises.gateway, Schedule: a.promises.schedule, Views: a.promises.ledger, Node: node,
+		Type: c.CommitmentType, Slasher: c.Slasher, Passthrough: c.WithoutPromise == "passthrough", MaxSlotsAhead: c.MaxSlotsAhead,
+		FeeHints: c.FeeHints, FeeHold: c.FeeHold, FeeGas: c.FeeGas, MinTip: c.MinTip.ToBig(),
+		SyncTimeout: c.SyncTimeout, SyncMaxTimeout: c.SyncMaxTimeout, Origins: c.CORSOrigins,
+		Calls: tenSeconds(c.CallsPerSecond), Sends: tenSeconds(c.TransactionsPerSecond),
+		Log: a.log.With("part", "wallet"), Metrics: wallet.NewMetrics(a.metrics),
+	}
+	w, err := wallet.New(conf)
+	if err != nil {
+		node.Close()
+		return nil, err
+	}
+	return &walletFace{w, node}, nil
+}
+
+// tenSeconds allows ten seconds' worth at once.
+func tenSeconds(perSecond float64) quota.Rate {
+	return quota.Rate{PerSecond: perSecond, Burst: max(10*perSecond, 1)}
+}
+
+// walletServer serves the wallet face; nil without [wallet].
+func (a *App) walletServer(measures *httpd.Metrics) (*httpd.Server, error) {
+	if a.wallet == nil {
+		return nil, nil
+	}
+	c := a.config.Wallet
+	s, err := httpd.New(httpd.Config{
+		Name: "wallet", Addr: address(c.Host.String(), c.Port), Routes: a.wallet.Routes(),
+		Log: a.log.With("part", "wallet"), Clock: a.clock, Metrics: measures, MaxConns: 2048, MaxConnsPerIP: 128,
+		ReadTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, AccessLevel: slog.LevelDebug, AllowOrigin: len(c.CORSOrigins) > 0,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the wallet endpoint: %w", err)
+	}
+	return s, nil
+}
+
+// WalletAddr is where wallets ask; nil without [wallet].
+func (a *App) WalletAddr() net.Addr {
+	if a.servers.wallet == nil {
+		return nil
+	}
+	return a.servers.wallet.Addr()
+}
