@@ -16,11 +16,7 @@ import (
 // which need not run yet. Modules of the type "commit" only ask for signatures.
 func (p *promises) makeModules(a *App) error {
 	builtin, hosts := all.Builtin(), newHosts(a, p)
-<<<<<<< HEAD
-	if a.signing != nil { // a check may have found no keys
-=======
 	if a.signing != nil { // nil for a check of a configuration whose ledger cannot be opened
->>>>>>> main
 		policy, err := newIntentPolicy(a.config, a.signing.keys)
 		if err != nil {
 			return err
