@@ -58,6 +58,7 @@ func journeys() []journeyOf {
 		{"promise/nodes down", journeyNodesDown},
 		{"promise/statuses", journeyStatuses},
 		{"promise/price", journeyPrice},
+		{"promise/quote", journeyQuote},
 		{"promise/reasons", journeyReasons},
 		{"promise/limits", journeyLimits},
 		{"promise/files", journeyFiles},
