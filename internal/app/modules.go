@@ -89,12 +89,8 @@ func (h *hosts) of(m *config.Module) modules.Host {
 	}
 	return modules.Host{
 		ID: m.ID, SigningID: m.SigningID, Spec: h.app.spec, Clock: h.app.clock, Log: h.app.log.With("module", m.ID),
-<<<<<<< HEAD
 		State: following{h.parts.execution, h.parts.schedule.Head}, Schedule: h.parts.schedule, Events: h.parts.events, Metrics: space,
-=======
-		State: h.parts.execution, Schedule: h.parts.schedule, Events: h.parts.events, Metrics: space,
 		Signer: &intents{signing: h.app.signing, module: m},
->>>>>>> main
 		// Hexadecimal keeps apart ids that a file system would take for one.
 		Store: kv.New(filepath.Join(h.app.config.Data.Path, fmt.Sprintf("module-%x.json", m.ID))),
 	}
