@@ -95,8 +95,8 @@ func journeyLagging(t *testing.T) {
 	j.ready()
 	stuck := fmt.Appendf(nil, `"0x%x"`, j.net.Execution.Head().Number)
 	node.set(func(body []byte) []byte { return bytes.ReplaceAll(body, []byte(`"latest"`), stuck) }, nil)
-	if !j.eventually("nothing is promised", func() bool { return j.refuses(j.net.Clock.Slot()+3, "execution_lagging") == nil }) {
-		t.Errorf("%v", j.refuses(j.net.Clock.Slot()+3, "execution_lagging"))
+	if !j.eventually("nothing is promised", func() bool { return j.refuses(j.net.Clock.Slot()+3, "execution_stuck") == nil }) {
+		t.Errorf("%v", j.refuses(j.net.Clock.Slot()+3, "execution_stuck"))
 	}
 	j.play("a block all the same", func(slot phase0.Slot) error {
 		_, err := j.outcome(slot, simnet.FromBuilder, "")

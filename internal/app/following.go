@@ -10,9 +10,9 @@ import (
 	"sidecar/modules"
 )
 
-// ErrLagging is met when the execution node is stuck and the beacon node does not
+// ErrStuck is met when the execution node is stuck and the beacon node does not
 // say so.
-var ErrLagging = fault.Define("execution_lagging", fault.Unavailable, "The execution node's head is more than two slots behind the beacon node's: its accounts are old, and nothing is promised on them.")
+var ErrStuck = fault.Define("execution_stuck", fault.Unavailable, "The execution node's head is more than two slots behind the beacon node's: its accounts are old, and nothing is promised on them.")
 
 // mayLag is how many slots the execution node may be behind: one is on its way to
 // it, and the two are asked half a second and a second apart.
@@ -25,7 +25,7 @@ type following struct {
 	beaconHead func() phase0.Slot
 }
 
-// Account implements modules.State. Faults: those of the node, ErrLagging.
+// Account implements modules.State. Faults: those of the node, ErrStuck.
 func (f following) Account(ctx context.Context, addr bellatrix.ExecutionAddress) (modules.Account, modules.Head, error) {
 	account, head, err := f.State.Account(ctx, addr)
 	if err == nil {
@@ -34,7 +34,7 @@ func (f following) Account(ctx context.Context, addr bellatrix.ExecutionAddress)
 	return account, head, err
 }
 
-// Head implements modules.State. Faults: those of the node, ErrLagging.
+// Head implements modules.State. Faults: those of the node, ErrStuck.
 func (f following) Head(ctx context.Context) (modules.Head, error) {
 	head, err := f.State.Head(ctx)
 	if err == nil {
@@ -45,7 +45,7 @@ func (f following) Head(ctx context.Context) (modules.Head, error) {
 
 func (f following) keepsUp(head modules.Head) error {
 	if at := f.beaconHead(); at > head.Slot && at-head.Slot > mayLag {
-		return ErrLagging.With("its head is at slot %d, the beacon node's at %d", head.Slot, at)
+		return ErrStuck.With("its head is at slot %d, the beacon node's at %d", head.Slot, at)
 	}
 	return nil
 }

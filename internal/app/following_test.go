@@ -24,7 +24,7 @@ func TestFollowing(t *testing.T) {
 	for _, c := range []struct {
 		execution, beacon phase0.Slot
 		want              error
-	}{{100, 100, nil}, {98, 100, nil}, {97, 100, ErrLagging}, {0, 3, ErrLagging}, {103, 100, nil}, {0, 0, nil}, {0, 1 << 40, ErrLagging}} {
+	}{{100, 100, nil}, {98, 100, nil}, {97, 100, ErrStuck}, {0, 3, ErrStuck}, {103, 100, nil}, {0, 0, nil}, {0, 1 << 40, ErrStuck}} {
 		f := following{stateAt{c.execution}, func() phase0.Slot { return c.beacon }}
 		if _, err := f.Head(t.Context()); !errors.Is(err, c.want) {
 			t.Errorf("%d beside %d: head: %v", c.execution, c.beacon, err)
