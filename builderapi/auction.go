@@ -54,6 +54,7 @@ func better(a, b *lot) bool {
 // table holds the lots of one auction. It is owned by one goroutine.
 type table struct {
 	lots     [][]*lot // by relay, ascending by the start of their requests
+	out      []*lot   // refused at sight
 	checking int
 }
 
@@ -109,13 +110,13 @@ func (t *table) best(only state, any bool) (win *lot) {
 }
 
 // auction asks the relays of a set and returns the best sound lot, by the
-// answer's deadline. Only the bid that would win is verified, and while slower
+// answer's deadline, and the bids that were heard if somebody wants them. Only the bid that would win is verified, and while slower
 // relays are still awaited.
-func (s *Service) auction(ctx context.Context, q query, set *Set, answerBy time.Time) *lot {
+func (s *Service) auction(ctx context.Context, q query, set *Set, answerBy time.Time) (win *lot, heard []Bid) {
 	page := s.page(q)
 	relays := s.bidders(q, set, &page)
 	if len(relays) == 0 {
-		return nil
+		return nil, nil
 	}
 	left := s.Clock.Until(answerBy)
 	by := deadlines{answerBy.Add(-reserve(left)), answerBy.Add(-reserve(left) / 4)}
@@ -129,11 +130,14 @@ func (s *Service) auction(ctx context.Context, q query, set *Set, answerBy time.
 	a.verified = make(chan verdict, max(2, len(relays)))
 	a.log = s.Log.With("slot", uint64(q.slot))
 	a.ask(ctx, by, relays, q)
-	win := a.run(ctx, by)
+	win = a.run(ctx, by)
 	if win != nil {
 		a.share(win)
 	}
-	return win
+	if s.Heard != nil {
+		heard = a.table.heard()
+	}
+	return win, heard
 }
 
 // page reads what was promised. Without promises nothing else is asked.
@@ -288,6 +292,9 @@ func (a *sale) run(ctx context.Context, by deadlines) *lot {
 func (a *sale) receive(l *lot) {
 	if reason := a.judge.cheap(l); reason != nil {
 		a.refuse(l, reason)
+		if a.service.Heard != nil && len(a.table.out) < maxHeard {
+			a.table.out = append(a.table.out, l)
+		}
 		return
 	}
 	a.table.add(l)

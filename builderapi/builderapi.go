@@ -115,6 +115,9 @@ type Config struct {
 
 	Penalty Penalty
 
+	// Heard is told of the bids of every auction, after the answer has left. It must
+	// not wait. Optional.
+	Heard func(id commitments.PageID, bids []Bid)
 	// Served is told of every header handed out, after the answer has left.
 	// Optional.
 	Served func(id commitments.PageID, blockHash phase0.Hash32, relay string)

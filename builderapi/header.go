@@ -59,27 +59,44 @@ func (s *Service) header(ctx context.Context, r httpd.Request) (httpd.Response, 
 		log.Warn("Late in slot, no relay is asked", "late_ms", set.Late.Milliseconds())
 		return s.noBid(q, log, "late")
 	}
-	win := s.auction(ctx, q, set, r.Received.Add(left))
+	win, heard := s.auction(ctx, q, set, r.Received.Add(left))
 	if win == nil {
-		return s.noBid(q, log, "no_bid")
+		return s.noBid(q, log, "no_bid", heard...)
 	}
 	s.offered.served(q)
 	s.Metrics.served(win.name(), &win.bid.Value, s.Clock.Now().Sub(r.Received))
 	log.Info("Header served", "relay", win.name(), "block_hash", win.bid.Header.BlockHash.String(),
 		"value_eth", ether(&win.bid.Value), "ms", s.Clock.Now().Sub(r.Received).Milliseconds())
 	answer := httpd.Encoded(enc, q.fork, win.bid.Encode(enc))
-	if s.Served != nil {
-		answer.After = func() { s.Served(q.page(), win.bid.Header.BlockHash, win.name()) }
+	if s.Served != nil || len(heard) > 0 {
+		answer.After = func() {
+			s.tell(q, heard)
+			if s.Served != nil {
+				s.Served(q.page(), win.bid.Header.BlockHash, win.name())
+			}
+		}
 	}
 	return answer, nil
 }
 
-func (s *Service) noBid(q query, log *slog.Logger, why string) (httpd.Response, error) {
+// tell shows the bids of an auction to who wants them.
+func (s *Service) tell(q query, heard []Bid) {
+	if len(heard) > 0 {
+		s.Heard(q.page(), heard)
+	}
+}
+
+func (s *Service) noBid(q query, log *slog.Logger, why string, heard ...Bid) (httpd.Response, error) {
 	s.Metrics.noBid(why)
 	log.Info("No header, the beacon node builds its own block", "reason", why)
 	answer := httpd.Response{Status: http.StatusNoContent}
-	if s.Unserved != nil {
-		answer.After = func() { s.Unserved(q.page(), why) }
+	if s.Unserved != nil || len(heard) > 0 {
+		answer.After = func() {
+			s.tell(q, heard)
+			if s.Unserved != nil {
+				s.Unserved(q.page(), why)
+			}
+		}
 	}
 	return answer, nil
 }

@@ -58,17 +58,16 @@ func climb(nodes []Leaf, helpers, pairs, digests [][32]byte) (up []Leaf, rest []
 	count := 0
 	for i := 0; i < len(nodes); i++ {
 		at, right := nodes[i], nodes[i].Index&1
-		sibling := [32]byte{}
-		if right == 1 && i+1 < len(nodes) && nodes[i+1].Index == at.Index-1 {
-			sibling = nodes[i+1].Root
+		own, other := &pairs[2*count+int(right)], &pairs[2*count+1-int(right)] // #nosec G115 -- one bit
+		switch *own = at.Root; {
+		case right == 1 && i+1 < len(nodes) && nodes[i+1].Index == at.Index-1:
 			i++
-		} else {
-			if len(helpers) == 0 {
-				return nil, nil, false
-			}
-			sibling, helpers = helpers[0], helpers[1:]
+			*other = nodes[i].Root
+		case len(helpers) == 0:
+			return nil, nil, false
+		default:
+			*other, helpers = helpers[0], helpers[1:]
 		}
-		pairs[2*count+int(right)], pairs[2*count+1-int(right)] = at.Root, sibling // #nosec G115 -- one bit
 		nodes[count] = Leaf{Index: at.Index >> 1}
 		count++
 	}

@@ -3,8 +3,10 @@ package modules
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -17,6 +19,8 @@ import (
 var (
 	ErrPanic   = fault.Define("module_panic", fault.Internal, "A module panicked; the call failed and nothing else.")
 	ErrTimeout = fault.Define("module_timeout", fault.Timeout, "A module did not answer within its budget.")
+
+	ErrStuck = fault.Define("module_stuck", fault.Timeout, "A module has so many calls that do not end that it is asked nothing more.")
 
 	// ErrUnpriced is of a module that asks nothing for its promises.
 	ErrUnpriced = fault.Define("module_unpriced", fault.NotFound, "The module that serves this commitment type names no price: its promises are free.")
@@ -41,11 +45,17 @@ func WithRecovery(m Module, log *slog.Logger) Module {
 	}}
 }
 
+// maxStuck is how many calls of one module may go on after nobody waits for them.
+const maxStuck = 16
+
 // WithTimeout returns m with a deadline on every call; a call that fails because
-// time ran out, the budget's or the caller's, fails with ErrTimeout. It relies on
-// m to heed its context, as package moduletest demands.
+// time ran out, the budget's or the caller's, fails with ErrTimeout. A module that
+// does not heed its context keeps nobody waiting: its call goes on alone, and when
+// maxStuck calls do so the module is asked nothing more until one of them ends.
+// What such a call answers in the end is dropped.
 func WithTimeout(m Module, b Budgets) Module {
 	budgets := [...]time.Duration{opSlot: b.Slot, opCommit: b.Commit, opVerify: b.Verify, opAudit: b.Audit, opPrice: b.Commit}
+	var left atomic.Int32
 	return &around{m, m.Info(), func(ctx context.Context, op operation, do func(context.Context) error) error {
 		if d := budgets[op]; d > 0 {
 			var cancel context.CancelFunc
@@ -54,13 +64,59 @@ func WithTimeout(m Module, b Budgets) Module {
 		}
 		err := ctx.Err()
 		if err == nil {
-			err = do(ctx)
+			if left.Load() >= maxStuck {
+				return ErrStuck.With("%s of module %s", op, m.Info().ID)
+			}
+			err = await(ctx, &left, do)
 		}
 		if err != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
 			return ErrTimeout.Wrap(err)
 		}
 		return err
 	}}
+}
+
+// ended is how a call ended: with an error, or a panic and where it came from.
+type ended struct {
+	err   error
+	panic string
+}
+
+// await runs do until it ends, or ctx does; what is left behind then counts in
+// left until it ends.
+func await(ctx context.Context, left *atomic.Int32, do func(context.Context) error) error {
+	if ctx.Done() == nil {
+		return do(ctx)
+	}
+	const running, over, abandoned = 0, 1, 2
+	var state atomic.Int32
+	done := make(chan ended, 1)
+	go func() { // nobody can end it but the module itself: that is why it is counted
+		var e ended
+		defer func() {
+			if p := recover(); p != nil {
+				e.panic = fmt.Sprintf("%v\n%s", p, debug.Stack())
+			}
+			if !state.CompareAndSwap(running, over) {
+				left.Add(-1)
+			}
+			done <- e
+		}()
+		e.err = do(ctx)
+	}()
+	select {
+	case e := <-done:
+		if e.panic != "" {
+			panic(e.panic)
+		}
+		return e.err
+	case <-ctx.Done():
+		left.Add(1)
+		if !state.CompareAndSwap(running, abandoned) {
+			left.Add(-1) // it ended just now
+		}
+		return ctx.Err()
+	}
 }
 
 // RunnerOf returns the Runner in m, however decorated.
@@ -101,43 +157,44 @@ type around struct {
 
 func (a *around) Info() Info { return a.info }
 
-func (a *around) Slot(ctx context.Context, req commitments.Request) (slot phase0.Slot, err error) {
-	err = a.call(ctx, opSlot, func(ctx context.Context) (err error) {
-		slot, err = a.inner.Slot(ctx, req)
+// answer is what a call answers; the zero value after an error, since a call that
+// was left behind may answer later.
+func answer[T any](ctx context.Context, a *around, op operation, ask func(context.Context) (T, error)) (T, error) {
+	var got, none T
+	err := a.call(ctx, op, func(ctx context.Context) error {
+		t, err := ask(ctx)
+		if err == nil {
+			got = t
+		}
 		return err
 	})
-	return slot, err
+	if err != nil {
+		return none, err
+	}
+	return got, nil
 }
 
-func (a *around) Commit(ctx context.Context, view commitments.View, req commitments.Request) (d commitments.Draft, err error) {
-	err = a.call(ctx, opCommit, func(ctx context.Context) (err error) {
-		d, err = a.inner.Commit(ctx, view, req)
-		return err
-	})
-	return d, err
+func (a *around) Slot(ctx context.Context, req commitments.Request) (phase0.Slot, error) {
+	return answer(ctx, a, opSlot, func(ctx context.Context) (phase0.Slot, error) { return a.inner.Slot(ctx, req) })
+}
+
+func (a *around) Commit(ctx context.Context, view commitments.View, req commitments.Request) (commitments.Draft, error) {
+	return answer(ctx, a, opCommit, func(ctx context.Context) (commitments.Draft, error) { return a.inner.Commit(ctx, view, req) })
 }
 
 func (a *around) Verify(ctx context.Context, page commitments.Page, cand commitments.Candidate) error {
 	return a.call(ctx, opVerify, func(ctx context.Context) error { return a.inner.Verify(ctx, page, cand) })
 }
 
-func (a *around) Audit(ctx context.Context, page commitments.Page, block commitments.Block) (v []commitments.Verdict, err error) {
-	err = a.call(ctx, opAudit, func(ctx context.Context) (err error) {
-		v, err = a.inner.Audit(ctx, page, block)
-		return err
-	})
-	return v, err
+func (a *around) Audit(ctx context.Context, page commitments.Page, block commitments.Block) ([]commitments.Verdict, error) {
+	return answer(ctx, a, opAudit, func(ctx context.Context) ([]commitments.Verdict, error) { return a.inner.Audit(ctx, page, block) })
 }
 
 // Price asks the module, if it is a Pricer. Fault: ErrUnpriced, if it is not.
-func (a *around) Price(ctx context.Context, view commitments.View, req commitments.Request) (p commitments.Price, err error) {
+func (a *around) Price(ctx context.Context, view commitments.View, req commitments.Request) (commitments.Price, error) {
 	inner, ok := a.inner.(Pricer)
 	if !ok {
-		return p, ErrUnpriced.With("module %s", a.info.ID)
+		return commitments.Price{}, ErrUnpriced.With("module %s", a.info.ID)
 	}
-	err = a.call(ctx, opPrice, func(ctx context.Context) (err error) {
-		p, err = inner.Price(ctx, view, req)
-		return err
-	})
-	return p, err
+	return answer(ctx, a, opPrice, func(ctx context.Context) (commitments.Price, error) { return inner.Price(ctx, view, req) })
 }

@@ -100,9 +100,10 @@ type Metrics interface {
 // EventKind says what happened.
 type EventKind string
 
-// The events. Bids are not among them yet.
+// The events.
 const (
 	EventDuty             EventKind = "duty"              // Proposer will propose in Slot
+	EventBid              EventKind = "bid"               // Relay bid ValueWei for BlockHash; Refused if it failed a check
 	EventHeaderServed     EventKind = "header_served"     // the bid for BlockHash, of Relay, went to the beacon node
 	EventPayloadDelivered EventKind = "payload_delivered" // Relay took the signed block of BlockHash
 	EventBlockSeen        EventKind = "block_seen"        // the canonical chain has BlockHash in Slot
@@ -120,6 +121,8 @@ type Event struct {
 	Proposer  phase0.BLSPubKey `json:"proposer"`
 	BlockHash phase0.Hash32    `json:"block_hash"`
 	Relay     string           `json:"relay"`
+	ValueWei  string           `json:"value_wei,omitempty"` // of a bid, decimal
+	Refused   bool             `json:"refused,omitempty"`   // of a bid
 }
 
 // Events are read in order, from where the module says. A module that keeps the

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ type fake struct {
 	do    func(ctx context.Context) error
 	draft func(*commitments.Draft)
 
+	mu       sync.Mutex
 	promises []uint64 // payload bytes, of the last Verify or Audit
 	proofs   []uint64
 }
@@ -49,6 +51,7 @@ func (f *fake) Commit(ctx context.Context, _ commitments.View, r commitments.Req
 }
 
 func (f *fake) Verify(ctx context.Context, p commitments.Page, c commitments.Candidate) error {
+	f.mu.Lock()
 	f.promises, f.proofs = nil, nil
 	for _, p := range p.Promises {
 		f.promises = append(f.promises, uint64(p.Commitment.Payload[0]))
@@ -56,6 +59,7 @@ func (f *fake) Verify(ctx context.Context, p commitments.Page, c commitments.Can
 	for _, p := range c.Proofs {
 		f.proofs = append(f.proofs, uint64(p.Payload[0]))
 	}
+	f.mu.Unlock()
 	return f.act(ctx)
 }
 
@@ -246,4 +250,43 @@ func TestRunnerOf(t *testing.T) {
 	if _, ok := RunnerOf(WithTimeout(&fake{}, Budgets{})); ok {
 		t.Error("found a runner where there is none")
 	}
+}
+
+// TestWithTimeout_Stuck: a module that ignores its context keeps nobody waiting.
+// With too many calls that do not end it is asked nothing more, until one ends; a
+// panic of a call that somebody waits for comes out in the caller's goroutine.
+func TestWithTimeout_Stuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release, asked := make(chan struct{}), 0
+		deaf := &fake{do: func(context.Context) error { asked++; <-release; return nil }}
+		m := WithTimeout(deaf, Budgets{Slot: time.Second})
+		ask := func() error {
+			_, err := m.Slot(t.Context(), commitments.Request{})
+			synctest.Wait()
+			return err
+		}
+		for n := range maxStuck {
+			if err := ask(); !errors.Is(err, ErrTimeout) {
+				t.Fatalf("call %d: got %v, want %v", n, err, ErrTimeout)
+			}
+		}
+		if err := ask(); !errors.Is(err, ErrStuck) || asked != maxStuck {
+			t.Errorf("one too many: got %v after %d calls, want %v", err, asked, ErrStuck)
+		}
+		release <- struct{}{}
+		synctest.Wait()
+		if err := ask(); !errors.Is(err, ErrTimeout) {
+			t.Errorf("after one ended: got %v, want %v", err, ErrTimeout)
+		}
+		close(release)
+		synctest.Wait()
+		if err := ask(); err != nil {
+			t.Errorf("after all ended: %v", err)
+		}
+		var log strings.Builder
+		rogue := WithRecovery(WithTimeout(&fake{do: func(context.Context) error { panic("boom") }}, Budgets{Slot: time.Second}), slog.New(slog.NewTextHandler(&log, nil)))
+		if _, err := rogue.Slot(t.Context(), commitments.Request{}); !errors.Is(err, ErrPanic) || !strings.Contains(log.String(), "boom") {
+			t.Errorf("a panic: %v, log %q", err, log.String())
+		}
+	})
 }

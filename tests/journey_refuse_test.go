@@ -100,6 +100,19 @@ func journeyNoPath(t *testing.T) {
 	j.ready()
 	j.play("no path", func(slot phase0.Slot) error { return j.refuses(slot+1, "no_path") })
 	keeper.Break("capabilities", simnet.Fault{})
+	keeper.Set(func(k *simnet.RelayKnobs) { k.NoProofRoute = true })
+	j.play("constraints, and no proofs", func(slot phase0.Slot) error {
+		if err := j.refuses(slot+1, "no_path"); err != nil {
+			return err
+		}
+		reason, detail, _, err := j.withheld(slot + 2)
+		if err != nil || reason != "no_path" || !strings.Contains(detail, "relay-0 no_proofs") {
+			return fmt.Errorf("withheld for %q (%s), %w", reason, detail, err)
+		}
+		return nil
+	})
+	j.eventually("the metrics say why", func() bool { return j.metric("sidecar_promise_slots", `reason="no_path"`) > 0 })
+	keeper.Set(func(k *simnet.RelayKnobs) { k.NoProofRoute = false })
 	var kept journeyPromise
 	j.play("a path", func(slot phase0.Slot) error {
 		p, err := j.want(slot+1, 1)

@@ -173,6 +173,7 @@ func (a *App) builderConfig() builderapi.Config {
 	}
 	if a.promises != nil {
 		c.Pages, c.Modules = a.promises.ledger, a.promises.modules
+		c.Heard = a.promises.heard
 		c.Served, c.PageSettles = a.promises.served, a.promises.gateway.Settles()
 		c.Barred, c.Proven = a.promises.gateway.Barred, a.promises.gateway.Judged
 		c.Delivered, c.Unserved = a.promises.delivered, a.promises.unserved

@@ -236,6 +236,17 @@ func recovered(f func() error) (err error) {
 	return f()
 }
 
+// heard publishes the bids of an auction, for modules.
+func (p *promises) heard(id commitments.PageID, bids []builderapi.Bid) {
+	for i := range bids {
+		b := &bids[i]
+		p.events.Publish(modules.Event{
+			Kind: modules.EventBid, Slot: id.Slot, Proposer: id.Proposer, BlockHash: b.BlockHash, Relay: b.Relay,
+			ValueWei: b.Value.Dec(), Refused: b.Refused,
+		})
+	}
+}
+
 // served notes a header that was handed out, for modules and, on a page with
 // promises, in the ledger.
 func (p *promises) served(id commitments.PageID, hash phase0.Hash32, relay string) {

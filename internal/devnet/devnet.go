@@ -44,6 +44,7 @@ type Options struct {
 	RelayLines  func(i int, r *simnet.Relay) string // lines for a relay; optional
 	Mux         string                              // [[mux]] tables, in place of default relays for their keys
 	DefaultOnly []int                               // relays of the default set; nil: all
+	Untold      []int                               // relays that are not told constraints, though they could be
 	Holds       []int                               // validators whose keys the sidecar has; nil: all
 	Beacon      string                              // URL in place of the chain's beacon node
 	Execution   string                              // URL in place of the chain's execution node
@@ -196,7 +197,11 @@ func toml(n *simnet.Net, o Options) string {
 			continue
 		}
 		line("[[relays]]\nid = %q\nurl = %q", r.Name, r.ConfigURL())
-		line("constraints = %v\nconstraints_dialect = \"spec\"", r.Constraints)
+		dialect := config.DialectSpec
+		if r.Fabric {
+			dialect = config.DialectFabric
+		}
+		line("constraints = %v\nconstraints_dialect = %q", r.Constraints && !slices.Contains(o.Untold, i), dialect)
 		if o.RelayLines != nil {
 			line("%s", o.RelayLines(i, r))
 		}

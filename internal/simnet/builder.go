@@ -224,7 +224,7 @@ func (b *Builder) demands(ctx context.Context, slot phase0.Slot) (all []constrai
 		status, _, body, err := exchange(ctx, b.client, http.MethodGet, url, receiverHeader(b.key, b.beacon.spec, slot), nil)
 		var messages []signedConstraints
 		if err == nil && status == http.StatusOK {
-			err = json.Unmarshal(body, &messages)
+			messages, err = readConstraints(body)
 		}
 		if err != nil || status != http.StatusOK {
 			b.log.Debug("Cannot read constraints", "relay", r.Name, "status", status, "error", err)

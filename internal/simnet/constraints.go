@@ -234,7 +234,9 @@ func (r *Relay) addConstraints(s signedConstraints) error {
 			return errors.New("another constraints message is known for this slot")
 		}
 	}
-	r.constraints[slot] = append(r.constraints[slot], s)
+	if !r.knobs.Forget {
+		r.constraints[slot] = append(r.constraints[slot], s)
+	}
 	return nil
 }
 
@@ -281,6 +283,10 @@ func (r *Relay) headerWithProofs(w http.ResponseWriter, req *http.Request, _ []b
 		return
 	}
 	s, k, ok := r.best(key)
+	if k.NoProofRoute {
+		http.NotFound(w, req)
+		return
+	}
 	if !ok {
 		w.WriteHeader(http.StatusNoContent)
 		return

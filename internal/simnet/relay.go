@@ -20,6 +20,7 @@ import (
 type RelayOptions struct {
 	Name        string // default relay-0, relay-1, …
 	Constraints bool   // serves the Constraints API
+	Fabric      bool   // in fabric's dialect alone, with fabric's rules
 	Knobs       RelayKnobs
 }
 
@@ -39,6 +40,8 @@ type RelayKnobs struct {
 	CheckKeys    bool         // refuses registrations with a bad signature
 	RefuseLate   bool         // refuses constraints once their slot has begun
 	Delegated    bool         // takes constraints only from a delegate it knows of
+	NoProofRoute bool         // header_with_proofs: 404, as fabric's relay has it
+	Forget       bool         // answers 200 to constraints and keeps none of them
 }
 
 // Relay is a relay: Builder API to proposers, the Constraints API if it is
@@ -52,6 +55,7 @@ type Relay struct {
 	Name        string
 	Pubkey      phase0.BLSPubKey
 	Constraints bool
+	Fabric      bool
 
 	key     *bls.SecretKey
 	liarKey *bls.SecretKey
@@ -97,7 +101,7 @@ func newRelay(o RelayOptions, seed string, n int, b *Beacon, log *slog.Logger) *
 		o.Name = fmt.Sprintf("relay-%d", n)
 	}
 	return &Relay{
-		Name: o.Name, Pubkey: key.PublicKey(), Constraints: o.Constraints,
+		Name: o.Name, Pubkey: key.PublicKey(), Constraints: o.Constraints || o.Fabric, Fabric: o.Fabric,
 		key: key, liarKey: blsKey(seed, "liar", uint64(n)), spec: b.spec, fork: b.fork, beacon: b, // #nosec G115 -- an index
 		client: newClient(), log: log.With("relay", o.Name), knobs: o.Knobs,
 		registrations: map[phase0.BLSPubKey]registration{}, offers: map[offerKey]map[string]submission{},

@@ -26,7 +26,10 @@ func (r *Relay) endpoints() []endpoint {
 		{"submit_v2", "POST /eth/v2/builder/blinded_blocks", r.submitV2},
 		{"submit", "POST /simnet/v1/submit", r.submit},
 	}
-	if !r.Constraints {
+	switch {
+	case r.Fabric:
+		return append(all, r.fabricEndpoints()...)
+	case !r.Constraints:
 		return all
 	}
 	return append(all,

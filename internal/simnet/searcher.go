@@ -34,6 +34,11 @@ type Searcher struct {
 	nonce   *uint64 // the next; nil: as on chain
 }
 
+// SearcherOf is another searcher, with another of the funded accounts.
+func (n *Net) SearcherOf(account int) *Searcher {
+	return &Searcher{Account: n.Accounts[account], net: n, client: n.Searcher.client}
+}
+
 func (s *Searcher) setGateway(url string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,12 +19,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
 
 	"sidecar/chain"
+	"sidecar/commitments"
 )
 
 // Options describe a chain. The zero value is one of Fulu with one validator,
@@ -258,6 +260,23 @@ func (n *Net) SetGatewayURL(url string) { n.Searcher.setGateway(url) }
 
 // ProposerOf returns who proposes in a slot.
 func (n *Net) ProposerOf(slot phase0.Slot) Validator { return n.Beacon.proposer(slot) }
+
+// Delegate signs a delegation of a slot from its proposer to a key, as a second
+// machine with the proposer's key would; forged, with another key.
+func (n *Net) Delegate(slot phase0.Slot, to phase0.BLSPubKey, committer bellatrix.ExecutionAddress, forged bool) (commitments.SignedDelegation, error) {
+	who := n.ProposerOf(slot)
+	d := commitments.SignedDelegation{
+		Message: commitments.Delegation{Proposer: who.Pubkey, Delegate: to, Committer: committer, Slot: slot}, Nonce: 1, SigningID: phase0.Root{0x77},
+	}
+	root, err := d.Message.Root()
+	key := who.Key
+	if forged {
+		key = blsKey("forger", "validator", 0)
+	}
+	domain := domain(chain.DomainCommitBoost, n.Spec.GenesisForkVersion, phase0.Root{})
+	d.Signature = key.Sign(commitments.SigningRoot(domain, n.Spec.ChainID, root, d.SigningID, d.Nonce))
+	return d, err
+}
 
 // WaitSlot waits until a slot begins.
 func (n *Net) WaitSlot(ctx context.Context, slot phase0.Slot) error {
