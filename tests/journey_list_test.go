@@ -56,7 +56,10 @@ func journeys() []journeyOf {
 		{"wallet/refused", journeyWalletPolicy(false)},
 		{"wallet/passed on", journeyWalletPolicy(true)},
 		{"promise/nodes down", journeyNodesDown},
+		{"promise/statuses", journeyStatuses},
 		{"promise/price", journeyPrice},
+		{"promise/reasons", journeyReasons},
+		{"promise/limits", journeyLimits},
 		{"promise/files", journeyFiles},
 		journeyCrash("after the promise", func(*journey, journeyPromise) error { return nil }),
 		journeyCrash("after the cut-off", func(j *journey, p journeyPromise) error {

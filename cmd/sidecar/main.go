@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -21,11 +22,20 @@ const gcPercent = 400
 
 func main() {
 	debug.SetGCPercent(gcPercent)
-	if err := command(untilSignal(), os.Args[1:]); err != nil {
+	err := command(untilSignal(), os.Args[1:])
+	if answer := exitWith(0); errors.As(err, &answer) {
+		os.Exit(int(answer))
+	}
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "error: %s\n", err)
 		os.Exit(exitCode(err))
 	}
 }
+
+// exitWith is an answer that is an exit code: it is printed already.
+type exitWith int
+
+func (e exitWith) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // exitUnfinished is the exit code after a second signal: what was under way
 // when it came was not finished.

@@ -134,3 +134,16 @@ func (c *Client) numbered(ctx context.Context, number uint64) (*types.Header, er
 	}
 	return h, nil
 }
+
+// HeadNumber returns number and timestamp (unix seconds) of the node's head,
+// whatever chain it is on. Faults: ErrUnavailable, ErrBadAnswer, ErrRefused.
+func (c *Client) HeadNumber(ctx context.Context) (number, timestamp uint64, err error) {
+	h, err := c.header(ctx, "eth_getBlockByNumber", "latest")
+	if errors.Is(err, ErrUnknownBlock) {
+		err = ErrUnavailable.With("the node has no head")
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	return h.Number.Uint64(), h.Time, nil
+}
