@@ -48,7 +48,7 @@ func journeySearcher(t *testing.T) {
 			return err
 		}
 		i := slices.IndexFunc(caps.Slots, func(s commitments.SlotCapability) bool { return s.Slot == uint64(slot)+1 })
-		if i < 0 || caps.ChainID != j.net.Spec.ChainID || caps.Slots[i].ClosesAtMS >= caps.Slots[i].StartsAtMS || caps.Slots[i].Delegate != j.car.Delegate.String() {
+		if i < 0 || caps.ChainID != j.net.Spec.ChainID || caps.Slots[i].ClosesAtMS >= caps.Slots[i].StartsAtMS || caps.Slots[i].Delegate != j.car.Signers.Delegate.String() {
 			return fmt.Errorf("slot %d is not offered as it should: %+v", slot+1, caps)
 		}
 		all, err := j.want(slot+1, 1)
@@ -60,7 +60,7 @@ func journeySearcher(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if err := j.net.Searcher.Verify(kept.req, promise, j.car.Delegate); err != nil {
+		if err := j.net.Searcher.Verify(kept.req, promise, j.car.Signers); err != nil {
 			return err
 		}
 		_, err = j.outcome(slot+1, simnet.FromBuilder, "keeper")

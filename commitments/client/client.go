@@ -1,7 +1,7 @@
 // Package client asks a gateway for promises, on behalf of a searcher, and
 // follows what becomes of them. It asks again when an answer was lost, which is
-// safe: the same request has the same answer. Verify checks a promise against
-// the keys that made it. It keeps nothing.
+// safe: the same request has the same answer. It keeps nothing, and checks no
+// signature: package answer does.
 package client
 
 import (

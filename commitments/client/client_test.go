@@ -15,16 +15,13 @@ import (
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/bellatrix"
-	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/accounts"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
 	"go.uber.org/goleak"
 
-	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/fault"
-	"sidecar/internal/bls"
 	"sidecar/internal/ecdsa"
 )
 
@@ -215,67 +212,5 @@ func TestSubscribe_Ends(t *testing.T) {
 	defer cancel()
 	if err := c.Subscribe(ctx, ask().Hash(), nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("silence: got %v", err)
-	}
-}
-
-// TestVerify: both signatures, alone and in a group, and every way to be wrong.
-func TestVerify(t *testing.T) {
-	committer, err := ecdsa.NewSecretKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	delegate, err := bls.ParseSecretKey(append(make([]byte, 31), 7))
-	if err != nil {
-		t.Fatal(err)
-	}
-	spec := chain.Spec{GenesisForkVersion: phase0.Version{0x10, 0, 9, 0x10}, ChainID: 560048}
-	keys := Keys{ChainID: spec.ChainID, GenesisForkVersion: spec.GenesisForkVersion, Committer: committer.Address(), Delegate: delegate.PublicKey()}
-	_, s := promiseJSON(t)
-	s.SigningID = phase0.Root{0x11}
-	root := func(object phase0.Root, nonce uint64) phase0.Root {
-		return commitments.SigningRoot(spec.Domain(chain.DomainCommitBoost), spec.ChainID, object, s.SigningID, nonce)
-	}
-	sig, err := committer.Sign(root(s.Commitment.Root(), s.Nonce))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Signature = sig[:]
-	group, branches := commitments.Group([]phase0.Root{{1}, s.Commitment.Root(), {2}})
-	grouped, alone, old := s, s, s
-	grouped.Proxy = commitments.ProxySignature{Signature: delegate.Sign(root(group, 5)), Nonce: 5, Branch: branches[1]}
-	alone.Proxy = commitments.ProxySignature{Signature: delegate.Sign(root(s.Commitment.Root(), 6)), Nonce: 6}
-	plain := delegate.Sign(root(s.Commitment.Root(), s.Nonce))
-	old.Signature = plain[:]
-	noCommitter := keys
-	noCommitter.Committer = bellatrix.ExecutionAddress{}
-	change := func(s commitments.SignedCommitment, f func(*commitments.SignedCommitment)) commitments.SignedCommitment {
-		f(&s)
-		return s
-	}
-	for _, tt := range []struct {
-		name string
-		s    commitments.SignedCommitment
-		k    Keys
-		want error
-	}{
-		{"in a group", grouped, keys, nil},
-		{"alone", alone, keys, nil},
-		{"the delegate's alone", old, noCommitter, nil},
-		{"the delegate's where a committer promises", old, keys, ErrUnsigned},
-		{"no proxy signature", s, keys, ErrUnsigned},
-		{"another nonce", change(alone, func(s *commitments.SignedCommitment) { s.Nonce++ }), keys, ErrUnsigned},
-		{"another proxy nonce", change(alone, func(s *commitments.SignedCommitment) { s.Proxy.Nonce++ }), keys, ErrUnsigned},
-		{"another signing id", change(alone, func(s *commitments.SignedCommitment) { s.SigningID[0]++ }), keys, ErrUnsigned},
-		{"another branch", change(grouped, func(s *commitments.SignedCommitment) { s.Proxy.Branch = branches[0] }), keys, ErrUnsigned},
-		{"a long branch", change(grouped, func(s *commitments.SignedCommitment) { s.Proxy.Branch = make([]phase0.Root, 17) }), keys, ErrUnsigned},
-		{"a short signature", change(alone, func(s *commitments.SignedCommitment) { s.Signature = s.Signature[:64] }), keys, ErrUnsigned},
-		{"another chain", alone, Keys{ChainID: 1, GenesisForkVersion: keys.GenesisForkVersion, Committer: keys.Committer, Delegate: keys.Delegate}, ErrUnsigned},
-		{"another payload", change(alone, func(s *commitments.SignedCommitment) { s.Commitment.Payload = []byte{1} }), keys, ErrOther},
-		{"another hash", change(alone, func(s *commitments.SignedCommitment) { s.Commitment.RequestHash[0]++ }), keys, ErrOther},
-		{"another slasher", change(alone, func(s *commitments.SignedCommitment) { s.Commitment.Slasher[0]++ }), keys, ErrOther},
-	} {
-		if err := Verify(ask(), tt.s, tt.k); !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
-			t.Errorf("%s: got %v, want %v", tt.name, err, tt.want)
-		}
 	}
 }

@@ -7,7 +7,9 @@ import (
 	"os"
 	"time"
 
+	"sidecar/chain"
 	"sidecar/commitments"
+	"sidecar/commitments/answer"
 	"sidecar/commitments/client"
 )
 
@@ -28,8 +30,9 @@ func Example() {
 	if err != nil {
 		log.Fatal(err) // errors.As(err, *client.Error) has the reason
 	}
-	var keys client.Keys // of the validator: from its delegation
-	if err := client.Verify(request, promise, keys); err != nil {
+	network, _ := chain.Named("Mainnet")
+	var keys answer.Signers // of the slot: Capabilities name them, a relay's delegation proves them
+	if err := answer.Verify(network, request, promise, keys); err != nil {
 		log.Fatal(err)
 	}
 	err = c.Subscribe(ctx, request.Hash(), func(u commitments.Update) error {
