@@ -49,3 +49,11 @@ type Status struct {
 	Steps       []Step        `json:"steps"`
 	Unknown     []State       `json:"unknown"` // what may have happened; nobody here noted whether
 }
+
+// Update is one step, and the status it led to, as subscribers hear it.
+type Update struct {
+	ID          string        `json:"id"` // Last-Event-ID, to go on from here
+	RequestHash phase0.Hash32 `json:"request_hash"`
+	Step        Step          `json:"step"`
+	Status      Status        `json:"status"`
+}

@@ -37,8 +37,8 @@ func journeyHold(t *testing.T) {
 	}
 	j.run()
 	j.play("nothing new is promised", func(slot phase0.Slot) error {
-		if err := promise(slot); err == nil || !strings.Contains(err.Error(), "ledger_holding") {
-			return fmt.Errorf("got %v, want ledger_holding", err)
+		if err := promise(slot); err == nil || !strings.Contains(err.Error(), `"reason":"holding"`) {
+			return fmt.Errorf("got %v, want holding", err)
 		}
 		_, err := j.outcome(slot, simnet.FromBuilder, "") // and the header is served
 		return err

@@ -42,6 +42,8 @@ func journeys() []journeyOf {
 		{"promise/kept in fulu ssz", journeyKept(chain.Fulu, true)},
 		{"promise/kept in electra json", journeyKept(chain.Electra, false)},
 		{"promise/kept in deneb json", journeyKept(chain.Deneb, false)},
+		{"promise/searcher", journeySearcher},
+		{"promise/flood", journeyFlood},
 		{"promise/rivals", journeyRivals},
 		{"promise/from afar", journeyAfar},
 		{"promise/mux", journeyMuxPromise},

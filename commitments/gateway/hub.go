@@ -115,17 +115,9 @@ func (g *Gateway) watch(ctx context.Context) {
 	}
 }
 
-// update is one message to a subscriber: a step, and the status it led to.
-type update struct {
-	ID          string             `json:"id"` // Last-Event-ID, to go on from here
-	RequestHash phase0.Hash32      `json:"request_hash"`
-	Step        commitments.Step   `json:"step"`
-	Status      commitments.Status `json:"status"`
-}
-
 // news returns the steps of a request that the subscriber has not had, oldest
 // first. A step that changed, such as a verdict that became final, comes again.
-func (s *subscriber) news(now commitments.Status) (out []update) {
+func (s *subscriber) news(now commitments.Status) (out []commitments.Update) {
 	old := s.seen[now.RequestHash]
 	first := 0
 	for first < len(old) && first < len(now.Steps) && old[first] == now.Steps[first] {
@@ -133,7 +125,7 @@ func (s *subscriber) news(now commitments.Status) (out []update) {
 	}
 	s.seen[now.RequestHash] = slices.Clone(now.Steps)
 	for i := first; i < len(now.Steps); i++ {
-		out = append(out, update{mark(now.RequestHash, now.Steps[:i+1]), now.RequestHash, now.Steps[i], now})
+		out = append(out, commitments.Update{ID: mark(now.RequestHash, now.Steps[:i+1]), RequestHash: now.RequestHash, Step: now.Steps[i], Status: now})
 	}
 	return out
 }

@@ -46,7 +46,7 @@ func (g *Gateway) Routes() []httpd.Route {
 	for _, path := range []string{"/", "/commitmentRequest", "/commitmentResult", "/slots", "/fee"} {
 		routes = append(routes, httpd.Route{Name: "json_rpc", Method: http.MethodPost, Path: path, Timeout: requestTimeout, MaxBody: most, Serve: g.serveRPC})
 	}
-	return routes
+	return append(routes, g.describeRoutes()...)
 }
 
 func (g *Gateway) maxBody() int {

@@ -205,6 +205,8 @@ func (g *Gateway) dispatch(ctx context.Context, method string, params json.RawMe
 		return g.Status(hash)
 	case "preconf_capabilities":
 		return g.Capabilities(ctx)
+	case "rpc.discover": // [OpenRPC: service discovery]
+		return json.RawMessage(openRPC), nil
 	}
 	return nil, ErrMethod
 }

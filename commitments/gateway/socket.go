@@ -18,9 +18,9 @@ const (
 
 // notice is a frame that nobody asked for.
 type notice struct {
-	Version string `json:"jsonrpc"`
-	Method  string `json:"method"`
-	Params  update `json:"params"`
+	Version string             `json:"jsonrpc"`
+	Method  string             `json:"method"`
+	Params  commitments.Update `json:"params"`
 }
 
 // socket is a subscription over WebSocket, in frames of JSON-RPC 2.0:

@@ -123,7 +123,7 @@ func (g *Gateway) events(ctx context.Context, w http.ResponseWriter, s *subscrib
 			return
 		case <-beat.C:
 		case <-s.wake:
-			var news []update
+			var news []commitments.Update
 			if news, done = g.tell(s); len(news) == 0 {
 				continue
 			}
@@ -136,7 +136,7 @@ func (g *Gateway) events(ctx context.Context, w http.ResponseWriter, s *subscrib
 	}
 }
 
-func eventText(news []update) string {
+func eventText(news []commitments.Update) string {
 	var b strings.Builder
 	for _, n := range news {
 		text, _ := json.Marshal(n) // plain fields cannot fail
@@ -156,7 +156,7 @@ func (g *Gateway) resumeAt(s *subscriber, id string) {
 
 // tell returns what a subscriber has not heard, and whether that was all that
 // will ever come.
-func (g *Gateway) tell(s *subscriber) (news []update, done bool) {
+func (g *Gateway) tell(s *subscriber) (news []commitments.Update, done bool) {
 	done = true
 	for hash := range s.seen {
 		status, err := g.Status(hash)

@@ -50,7 +50,7 @@ func subscribe(t *testing.T, url string, hash phase0.Hash32, last string, header
 }
 
 // next reads one event.
-func (s *sse) next() (id string, u update) {
+func (s *sse) next() (id string, u commitments.Update) {
 	s.t.Helper()
 	for s.body.Scan() {
 		switch line := s.body.Text(); {
@@ -70,7 +70,7 @@ func (s *sse) next() (id string, u update) {
 // want reads events with these states, and returns the id of the last.
 func (s *sse) want(states ...commitments.State) (id string) {
 	s.t.Helper()
-	var u update
+	var u commitments.Update
 	for _, state := range states {
 		if id, u = s.next(); u.Step.State != state {
 			s.t.Fatalf("got %+v, want %s", u.Step, state)
