@@ -10,11 +10,12 @@ import (
 	"github.com/holiman/uint256"
 
 	"sidecar/chain"
+	"sidecar/commitments"
 )
 
 // Host is what the sidecar lends to a module in its own process. Tests fill the
-// fields they need. There is no signer in it: the sidecar signs what a module
-// drafts, and no module sees a key.
+// fields they need. What a module promises it only drafts; Signer is for whatever
+// else it has to sign. No module sees a key.
 type Host struct {
 	ID        string
 	SigningID phase0.Root
@@ -26,6 +27,30 @@ type Host struct {
 	Store     Store
 	Metrics   Metrics
 	Events    Events
+	Signer    Signer
+}
+
+// Intent is an object that a module wants signed: shown whole, for a slot, with
+// what it sells. A claim is taken once per key and slot. See docs/signer.md.
+type Intent struct {
+	Type   string // 1 to 64 printable ASCII characters: what the object is
+	Slot   phase0.Slot
+	Hash   string   // of the object: "keccak256", "sha256" or "ssz_container"
+	Object []byte   // at most 64 KiB
+	Claims []string // 1 to 16 names of at most 256 printable ASCII characters
+	Nonce  uint64   // 0: none; another is used once, with the module's signing id
+}
+
+// Signer signs with proxy keys that are the module's own and promise nothing.
+type Signer interface {
+	// Key is the module's BLS proxy key of a validator, made at the first call:
+	// the validator's key vouches for it. Faults: the signer's.
+	Key(ctx context.Context, validator phase0.BLSPubKey) (commitments.Key, error)
+	// Sign returns the signature, 96 bytes, of the Commit-Boost signing root of the
+	// intent's object under the module's signing id. The same intent again has the
+	// same answer; one that contradicts it is slashable. Faults: intent_invalid,
+	// the signer's.
+	Sign(ctx context.Context, key commitments.Key, i Intent) ([]byte, error)
 }
 
 // Account is an account of the execution layer at a block.

@@ -345,3 +345,48 @@ func journeyBuilder(t *testing.T) {
 		t.Errorf("the builder was asked %d times as a relay is", n)
 	}
 }
+
+// journeyFabric has one relay, which speaks fabric's dialect and keeps fabric's
+// rules. As fabric has it, without proofs, it is no path; in front of a relay that
+// proves its bids it is one.
+func journeyFabric(t *testing.T) {
+	j := journeyChain(t, simnet.Options{SSZ: true, Relays: []simnet.RelayOptions{{Name: "fabric", Fabric: true, Knobs: simnet.RelayKnobs{NoProofRoute: true}}}})
+	j.start(devnet.Options{PBS: journeyBudgetLine, Gateway: "fabric_lead_ms = 1"})
+	j.ready()
+	relay := j.net.Relays[0]
+	j.play("without proofs", func(slot phase0.Slot) error {
+		if err := j.refuses(slot+1, "no_path"); err != nil {
+			return err
+		}
+		if _, detail, _, err := j.withheld(slot + 2); err != nil || !strings.Contains(detail, "fabric no_proofs") {
+			return fmt.Errorf("withheld for %q, %w", detail, err)
+		}
+		return nil
+	})
+	relay.Set(func(k *simnet.RelayKnobs) { k.NoProofRoute = false })
+	var kept journeyPromise
+	j.play("with proofs", func(slot phase0.Slot) (err error) {
+		if kept, err = j.promise(slot + 1); err != nil {
+			return err
+		}
+		if _, err := j.outcome(slot+1, simnet.FromBuilder, "fabric"); err != nil {
+			return err
+		}
+		for endpoint, slots := range map[string]string{"delegate": `"slot":%d,"metadata"`, "constraints": `"slot":%d,"constraints"`} {
+			n := 0
+			for _, c := range relay.Calls(endpoint) {
+				if strings.Contains(string(c.Body), fmt.Sprintf(slots, slot+1)) && c.Status == http.StatusOK {
+					n++
+				}
+			}
+			if n != 1 {
+				return fmt.Errorf("%s: taken %d times", endpoint, n)
+			}
+		}
+		if j.index(kept) < 0 {
+			return errors.New("the transaction is not in the block")
+		}
+		return nil
+	})
+	j.verdict(kept, "kept")
+}

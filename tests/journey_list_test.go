@@ -54,6 +54,7 @@ func journeys() []journeyOf {
 		{"promise/unproven bids", journeyUnproven},
 		{"promise/two validators", journeyTwo},
 		{"promise/trusted builder", journeyBuilder},
+		{"promise/fabric", journeyFabric},
 		{"wallet/promised", journeyWallet},
 		{"wallet/refused", journeyWalletPolicy(false)},
 		{"wallet/passed on", journeyWalletPolicy(true)},

@@ -257,12 +257,12 @@ func TestConstraints_SignerComesBack(t *testing.T) {
 
 func TestRun_ManySlots(t *testing.T) {
 	inBubble(t, func(h *house) {
-		defer h.run()()
 		zero := phase0.Slot(0)
 		h.module.slot = &zero
 		for slot := phase0.Slot(104); slot < 108; slot++ {
 			h.schedule.slots[slot] = h.proposer.PublicKey()
 		}
+		defer h.run()()
 		for i := range 4 {
 			h.promise(numbered(byte('a'+i), i))
 			time.Sleep(12 * time.Second)

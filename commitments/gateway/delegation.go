@@ -16,7 +16,7 @@ import (
 const (
 	retryEvery  = 100 * time.Millisecond
 	postTimeout = time.Second // of one attempt
-	maxAttempts = 600         // a bound that the deadline reaches first
+	maxAttempts = 600         // of one signature: a bound that the deadline reaches first
 )
 
 // What a receipt is for.
@@ -130,10 +130,12 @@ type outcome struct {
 }
 
 // deliver tries until post succeeds, ctx ends or end has passed, at least once, and
-// returns how the last attempt went.
+// returns how the last attempt went. It tries every 100 ms, and less often while
+// end is minutes ahead, but never gives up before: a slot that a relay was once too
+// busy to hear of must not stay undelegated there.
 func (g *Gateway) deliver(ctx context.Context, end time.Time, relay string, post func(context.Context) error) outcome {
 	o, began := outcome{relay: relay, err: ctx.Err()}, g.Clock.Now()
-	for ctx.Err() == nil && o.attempts < maxAttempts && (o.attempts == 0 || g.Clock.Until(end) > 0) {
+	for ctx.Err() == nil && (o.attempts == 0 || g.Clock.Until(end) > 0) {
 		attempt, cancel := context.WithTimeout(ctx, postTimeout)
 		o.err = post(attempt)
 		cancel()
@@ -141,9 +143,19 @@ func (g *Gateway) deliver(ctx context.Context, end time.Time, relay string, post
 		if o.err == nil {
 			return o
 		}
-		pause(ctx, retryEvery)
+		pause(ctx, g.retryIn(end))
 	}
 	return o
+}
+
+// retryIn is how long to wait before a post is tried again: a hundredth of what is
+// left, but 100 ms in the last two slots, and a slot at most.
+func (g *Gateway) retryIn(end time.Time) time.Duration {
+	left := g.Clock.Until(end)
+	if left < fixedSlots*g.Spec.SlotDuration {
+		return retryEvery
+	}
+	return min(max(left/100, retryEvery), g.Spec.SlotDuration)
 }
 
 // pause waits for d or the end of ctx.

@@ -162,7 +162,7 @@ type Gateway struct {
 	sending map[commitments.PageID]bool   // pages whose constraints are under way or done
 	shut    map[commitments.PageID]bool   // pages that reached their cut-off
 	foreign map[commitments.PageID]string // pages that another delegate holds, and the relay that said so
-	offers  *bool                         // whether any slot was offered when last seen
+	states  map[string]string             // why each target was no path when last seen
 }
 
 // New checks c and fills in its defaults.

@@ -260,6 +260,7 @@ type relay struct {
 	known       []commitments.SignedDelegation // beside those it was sent
 	readErr     error
 	reads       int
+	deaf        bool  // takes no delegations
 	refusal     error // what fail answers; default errNode
 	fail        int
 	hang        bool
@@ -301,6 +302,9 @@ func (r *relay) Capabilities(context.Context) ([]uint64, error) {
 func (r *relay) PostDelegation(_ context.Context, d commitments.SignedDelegation) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.deaf {
+		return errNode
+	}
 	r.delegations = append(r.delegations, d)
 	return nil
 }

@@ -16,6 +16,7 @@ type Metrics struct {
 	pages     *metrics.CounterVec
 	enforcers *metrics.Gauge
 	states    *metrics.GaugeVec
+	paths     *metrics.GaugeVec
 	unproved  *metrics.GaugeVec
 	foreigns  *metrics.CounterVec
 	turned    *metrics.CounterVec
@@ -48,6 +49,9 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 		states: r.GaugeVec(metrics.Opts{
 			Name: "sidecar_promise_slots", Help: "Slots of ours to come by why they are not offered to searchers; offered for those that are.",
 		}, "reason"),
+		paths: r.GaugeVec(metrics.Opts{
+			Name: "sidecar_promise_path", Help: "1 for the state of each relay or builder as a path for promises: ok, or what it lacks.",
+		}, "relay", "reason"),
 		unproved: r.GaugeVec(metrics.Opts{
 			Name: "sidecar_relay_unproven", Help: "1 for a relay that took constraints and returned unproven bids twice: no path for new promises.",
 		}, "relay"),
@@ -141,6 +145,17 @@ func (m *Metrics) slots(count map[string]int) {
 	for _, reason := range []string{whyOffered, ErrNoPath.Code, ErrExclusive.Code, ErrForeign.Code} {
 		m.states.With(reason).Set(float64(count[reason]))
 	}
+}
+
+// path shows that a target's state has changed.
+func (m *Metrics) path(relay, before, now string) {
+	if m == nil {
+		return
+	}
+	if before != "" {
+		m.paths.With(relay, before).Set(0)
+	}
+	m.paths.With(relay, now).Set(1)
 }
 
 func (m *Metrics) unproven(relay string, is bool) {

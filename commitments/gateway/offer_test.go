@@ -331,3 +331,25 @@ func TestParties_ConsecutiveSlots(t *testing.T) {
 		}
 	})
 }
+
+// TestDelegation_NeverGivenUp: a relay that takes no delegation for minutes gets it
+// when it does again, the same bytes, long before the slot.
+func TestDelegation_NeverGivenUp(t *testing.T) {
+	inBubble(t, func(h *house) {
+		h.schedule.slots[124] = h.proposer.PublicKey() // 4 minutes ahead
+		h.relays[0].deaf = true
+		defer h.run()()
+		h.promise(commitments.Request{Type: 1, Payload: commitments.EncodeInclusion(124, []byte{'a', 1}), Slasher: slasher})
+		time.Sleep(3 * time.Minute)
+		h.relays[0].mu.Lock()
+		h.relays[0].deaf = false
+		h.relays[0].mu.Unlock()
+		time.Sleep(15 * time.Second)
+		h.relays[0].mu.Lock()
+		defer h.relays[0].mu.Unlock()
+		page := h.ledger.Page(commitments.PageID{Slot: 124, Proposer: h.proposer.PublicKey()})
+		if d := h.relays[0].delegations; len(d) != 1 || page.Delegation == nil || !reflect.DeepEqual(d[0], *page.Delegation) {
+			t.Errorf("got %+v, want %+v", d, page.Delegation)
+		}
+	})
+}

@@ -151,9 +151,12 @@ func (g *Gateway) probe(ctx context.Context, t *Target, id commitments.PageID) {
 	p := g.paths
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		once(p, p.known, t.Name(), t.Name(), func(c capability) bool { return p.fresh(c, id) }, func() (c capability) {
+		c := once(p, p.known, t.Name(), t.Name(), func(c capability) bool { return p.fresh(c, id) }, func() (c capability) {
 			return capabilities(ctx, t)
 		})
+		if c.ok { // one that is down need not be asked about every slot
+			g.readDelegations(ctx, t.Relay, id.Slot)
+		}
 	})
 	for _, r := range t.bids() {
 		wg.Go(func() {
@@ -165,7 +168,6 @@ func (g *Gateway) probe(ctx context.Context, t *Target, id commitments.PageID) {
 			})
 		})
 	}
-	wg.Go(func() { g.readDelegations(ctx, t.Relay, id.Slot) })
 	wg.Wait()
 }
 
@@ -200,7 +202,8 @@ func once[K comparable](p *paths, in map[K]capability, key K, flight string, fre
 // watchPaths keeps everything there is to know of the targets at hand: for the
 // pages of every slot to come it reads who holds them, at the start and now and
 // then, and the nearest are probed before anybody asks. It says how many slots are
-// offered, and why the others are not. It runs until ctx ends.
+// offered, and why the others are not. Each slot begins with it, so that a page's
+// path is known anew two slots before it. It runs until ctx ends.
 func (g *Gateway) watchPaths(ctx context.Context) {
 	for ctx.Err() == nil {
 		targets := g.Targets()
@@ -209,7 +212,8 @@ func (g *Gateway) watchPaths(ctx context.Context) {
 		g.watchSlots(ctx)
 		g.paths.forget(targets, g.Clock.Slot())
 		g.standing.forget(g.Clock.Slot())
-		pause(ctx, g.paths.every)
+		next := g.Clock.Until(g.Clock.Start(g.Clock.Slot() + 1))
+		pause(ctx, max(min(next, g.paths.every), time.Second/10))
 	}
 }
 
@@ -283,41 +287,46 @@ func (g *Gateway) offered(ctx context.Context, id commitments.PageID) (last erro
 	return last
 }
 
-// announce tells of the slots that are offered, and says so in the log when that
-// begins or ends.
+// announce tells of the slots that are offered, and of every target that begins or
+// ceases to be a path.
 func (g *Gateway) announce(count map[string]int) {
 	g.Metrics.slots(count)
-	offers := count[whyOffered] > 0
+	targets, now := g.Targets(), map[string]string{}
+	for i := range targets {
+		now[targets[i].Name()] = g.whyNow(&targets[i])
+	}
 	g.mu.Lock()
-	changed := g.offers == nil || *g.offers != offers
-	g.offers = &offers
+	before := g.states
+	g.states = now
 	g.mu.Unlock()
-	if len(count) == 0 || !changed {
-		return
-	}
-	if offers {
-		g.Log.Info("Slots are offered", "slots", count[whyOffered])
-		return
-	}
-	for i := range g.Targets() {
-		t := &g.Targets()[i]
-		g.Log.Warn("No slot is offered", "relay", t.Name(), "reason", g.whyNow(t))
+	for name, why := range now {
+		if before[name] == why {
+			continue
+		}
+		g.Metrics.path(name, before[name], why)
+		if why == whyOK {
+			g.Log.Info("A path for promises", "relay", name, "offered", count[whyOffered])
+		} else {
+			g.Log.Warn("No path for promises", "relay", name, "reason", why, "offered", count[whyOffered])
+		}
 	}
 }
 
-// whyNow says what keeps a target from being a path for the next page of ours.
-func (g *Gateway) whyNow(t *Target) string {
-	ids := g.upcoming()
-	if len(ids) == 0 {
-		return whyOK
-	}
-	why := whyNone
-	for _, m := range g.Modules() {
-		if why = g.why(t, ids[0], m.Info().ConstraintTypes); why == whyOK {
-			break
+// whyNow says what keeps a target from being a path for the next page of ours that
+// it serves; whyOK if there is none.
+func (g *Gateway) whyNow(t *Target) (why string) {
+	for _, id := range g.upcoming() {
+		if !slices.ContainsFunc(g.TargetsFor(id.Proposer), func(o Target) bool { return o.Name() == t.Name() }) {
+			continue
 		}
+		for _, m := range g.Modules() {
+			if why = g.why(t, id, m.Info().ConstraintTypes); why == whyOK {
+				return why
+			}
+		}
+		return why
 	}
-	return why
+	return whyOK
 }
 
 // forget drops what is known of relays that are no longer configured, and of slots

@@ -16,6 +16,11 @@ import (
 // which need not run yet. Modules of the type "commit" only ask for signatures.
 func (p *promises) makeModules(a *App) error {
 	builtin, hosts := all.Builtin(), newHosts(a, p)
+	policy, err := newIntentPolicy(a.config, a.signing.keys)
+	if err != nil {
+		return err
+	}
+	a.signing.policy = append(a.signing.policy, policy)
 	for i := range a.config.Modules {
 		m := &a.config.Modules[i]
 		if !m.Promises() {
@@ -85,6 +90,7 @@ func (h *hosts) of(m *config.Module) modules.Host {
 	return modules.Host{
 		ID: m.ID, SigningID: m.SigningID, Spec: h.app.spec, Clock: h.app.clock, Log: h.app.log.With("module", m.ID),
 		State: h.parts.execution, Schedule: h.parts.schedule, Events: h.parts.events, Metrics: space,
+		Signer: &intents{signing: h.app.signing, module: m},
 		// Hexadecimal keeps apart ids that a file system would take for one.
 		Store: kv.New(filepath.Join(h.app.config.Data.Path, fmt.Sprintf("module-%x.json", m.ID))),
 	}

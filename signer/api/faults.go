@@ -31,6 +31,7 @@ var (
 	ErrOverride      = fault.Define("override_unknown_module", fault.Invalid, "A secret was given for a module that the configuration does not have; nothing was changed.")
 	ErrReload        = fault.Define("reload_failed", fault.Internal, "The configuration could not be loaded again; the old one stays.")
 	ErrTable         = fault.Define("signer_modules_invalid", fault.Invalid, "The modules' ids, secrets, signing ids or grants do not fit together.")
+	ErrIntent        = fault.Define("intent_invalid", fault.Invalid, "The intent of a module in this process is not of the form that the route takes.")
 	ErrIntentSlot    = fault.Define("intent_slot", fault.Rejected, "The intent's slot is past, or more than 64 slots ahead.")
 	ErrIntentRoot    = fault.Define("intent_root", fault.Rejected, "The intent's object_root is not the hash of its object.")
 	ErrIntentDiffers = fault.Define("intent_differs", fault.Conflict, "The same object was signed before for another slot, type or other claims.")

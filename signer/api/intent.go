@@ -33,9 +33,8 @@ func (s *Service) intent(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := s.cfg.Clock.Slot()
-	if a.slot < now || a.slot > now+ahead {
-		return nil, ErrIntentSlot.With("slot %d, it is %d now", a.slot, now)
+	if err := CheckIntentSlot(a.slot, s.cfg.Clock.Slot()); err != nil {
+		return nil, err
 	}
 	r, err := s.sign(ctx, c, a)
 	if err != nil {
@@ -114,6 +113,39 @@ func printable(s string) bool {
 		}
 	}
 	return true
+}
+
+// CheckIntent returns what a module in our own process asks to be signed, by the
+// rules of the route. Fault: ErrIntent.
+func CheckIntent(kind, hash string, object []byte, claims []string) (*commitments.ModuleRequest, error) {
+	if n := len(kind); n == 0 || n > maxType || !printable(kind) {
+		return nil, ErrIntent.With("type is not 1 to %d printable ASCII characters", maxType)
+	}
+	if len(object) == 0 || len(object) > maxObject {
+		return nil, ErrIntent.With("object is not 1 to %d bytes", maxObject)
+	}
+	if len(claims) == 0 || len(claims) > maxClaims {
+		return nil, ErrIntent.With("claims is not a list of 1 to %d names", maxClaims)
+	}
+	for i, claim := range claims {
+		if claim == "" || len(claim) > maxClaim || !printable(claim) || slices.Contains(claims[:i], claim) {
+			return nil, ErrIntent.With("claims has a name that is there twice, or is not 1 to %d printable ASCII characters", maxClaim)
+		}
+	}
+	root, ok := objectRoot(hash, object)
+	if !ok {
+		return nil, ErrIntent.With("hash is not keccak256, sha256, or ssz_container with up to %d fields of 32 bytes", maxFields)
+	}
+	return &commitments.ModuleRequest{Type: kind, ObjectRoot: root, Object: object, Claims: claims}, nil
+}
+
+// CheckIntentSlot wants a slot from the present one to one lookahead ahead.
+// Fault: ErrIntentSlot.
+func CheckIntentSlot(slot, now phase0.Slot) error {
+	if slot < now || slot > now+ahead {
+		return ErrIntentSlot.With("slot %d, it is %d now", slot, now)
+	}
+	return nil
 }
 
 // objectRoot hashes an object: its bytes, or, as an SSZ container, the roots of
