@@ -2,16 +2,20 @@ package tests
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/big"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/ethclient"
 	"github.com/ethereum/go-ethereum/rpc"
 
@@ -23,11 +27,24 @@ import (
 // sends transactions to the wallet endpoint of a sidecar whose only validator
 // proposes in every slot, and later in every other.
 func journeyWallet(t *testing.T) {
-	j := journeyStart(t, simnet.Options{SSZ: true}, devnet.Options{PBS: journeyBudgetLine, Extra: "[wallet]\nport = 0\nfee_hold_ms = 3000"})
+	key := filepath.Join(t.TempDir(), "bolt.key")
+	operator, err := crypto.GenerateKey()
+	if err == nil {
+		err = crypto.SaveECDSA(key, operator) // 64 hexadecimal digits, mode 0600
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	j := journeyStart(t, simnet.Options{SSZ: true}, devnet.Options{
+		PBS: journeyBudgetLine, Extra: fmt.Sprintf("[wallet]\nport = 0\nfee_hold_ms = 3000\n[wallet.bolt]\nkey_path = %q", key),
+	})
 	j.ready()
 	w := journeyDial(j)
 	j.play("a wallet's transaction is promised, pending, and then in the block", func(phase0.Slot) error { return w.send() })
 	j.play("the receipt comes with the transaction", func(phase0.Slot) error { return w.sync() })
+	j.play("a client of Bolt's is promised the same way", func(slot phase0.Slot) error {
+		return w.bolt(slot, crypto.PubkeyToAddress(operator.PublicKey))
+	})
 	j.stop()
 	j.run()
 	if c, err := w.dial(j.car.WalletURL); err != nil {
@@ -156,6 +173,49 @@ func (w *journeyWalletOf) sync() error {
 		return fmt.Errorf("the receipt is of block %s, slot %d has %#x", receipt.BlockHash, c.Slot, hash)
 	}
 	w.last = tx.Hash()
+	return nil
+}
+
+// bolt asks as Bolt's clients do. The header is signed by the account, over
+// keccak256 of the transaction's hash and the slot.
+func (w *journeyWalletOf) bolt(slot phase0.Slot, operator common.Address) error {
+	ctx, cancel := context.WithTimeout(w.ctx, 30*time.Second)
+	defer cancel()
+	tx, err := w.transaction(ctx, 3)
+	if err != nil {
+		return err
+	}
+	raw, err := tx.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	digest := crypto.Keccak256(binary.LittleEndian.AppendUint64(tx.Hash().Bytes(), uint64(slot)))
+	sig, err := crypto.Sign(digest, w.account.Key)
+	if err != nil {
+		return err
+	}
+	c, err := rpc.DialOptions(ctx, w.car.WalletURL, rpc.WithHeader("X-Bolt-Signature", fmt.Sprintf("%s:%#x", w.account.Address, sig)))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var got struct {
+		Slot      uint64
+		Txs       []hexutil.Bytes
+		Signature hexutil.Bytes
+	}
+	if err := c.CallContext(ctx, &got, "bolt_requestInclusion", map[string]any{"slot": uint64(slot), "txs": []hexutil.Bytes{raw}}); err != nil {
+		return err
+	}
+	if public, err := crypto.SigToPub(digest, got.Signature); err != nil || crypto.PubkeyToAddress(*public) != operator || got.Slot != uint64(slot) {
+		w.Errorf("bolt answers %+v, %v", got, err)
+	}
+	if _, err := w.outcome(slot, simnet.FromBuilder, ""); err != nil {
+		return err
+	}
+	if w.index(journeyPromise{slot: slot, tx: tx}) < 0 {
+		w.Errorf("promised to a client of Bolt's for slot %d and not in its block", slot)
+	}
 	return nil
 }
 

@@ -150,11 +150,14 @@ func words(err error) (int, string) {
 }
 
 // detail is the text of a fault for the caller, bounded: what it was given, or
-// its help; nothing of an internal error.
+// its help; nothing of an internal error, and nothing of where our servers are.
 func detail(err error) string {
 	f := fault.Of(err)
 	if f == nil || f.Kind == fault.Internal {
 		return ""
+	}
+	if f.Kind == fault.Upstream || f.Kind == fault.Unavailable || f.Kind == fault.Timeout {
+		return f.Help
 	}
 	text := strings.TrimPrefix(err.Error(), f.Code)
 	if text == "" {

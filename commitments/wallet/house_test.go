@@ -236,6 +236,7 @@ type gate struct {
 	down     error // for Capabilities
 	unpriced error // for Price
 	asked    []phase0.Slot
+	most     int // promises of a page; 0 is any number
 	pages    []commitments.Page
 }
 
@@ -301,6 +302,11 @@ func (g *gate) Commit(_ context.Context, r commitments.Request) (s commitments.S
 	}
 	if err := g.refuse[slot]; err != nil {
 		return s, err
+	}
+	for _, p := range g.pages {
+		if p.Slot == slot && g.most > 0 && len(p.Promises) >= g.most {
+			return s, errFull
+		}
 	}
 	s = commitments.SignedCommitment{
 		Commitment: commitments.Commitment{Type: r.Type, Payload: r.Payload, RequestHash: r.Hash(), Slasher: r.Slasher}, Nonce: 1, Signature: make([]byte, 65),

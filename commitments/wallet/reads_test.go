@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"sidecar/commitments"
+	"sidecar/internal/execution"
 )
 
 // TestPending: a promised transaction is pending to whoever asks for it, until
@@ -74,7 +75,7 @@ func TestTransactionCount(t *testing.T) {
 	count("pending").want(t, `"0x6"`)
 	h.call("eth_getTransactionCount", "0x12", "pending").refused(t, -32602, "invalid params: an address is 0x and 40 hexadecimal digits", "wallet_params_invalid")
 	h.node.answer("eth_getTransactionCount", func([]json.RawMessage) any { return "five" })
-	h.call("eth_getTransactionCount", h.sender.Hex(), "pending").refused(t, -32002, "resource unavailable: eth_getTransactionCount: not a quantity", "execution_bad_answer")
+	h.call("eth_getTransactionCount", h.sender.Hex(), "pending").refused(t, -32002, "resource unavailable: "+execution.ErrBadAnswer.Help, "execution_bad_answer")
 }
 
 // TestCommitment_Judged: the outcome is that of the audit.

@@ -16,8 +16,12 @@ import (
 	"sidecar/internal/execution"
 )
 
-// sendTimeout bounds the search for a slot.
-const sendTimeout = 5 * time.Second
+const (
+	sendTimeout = 5 * time.Second // bounds the search for a slot
+	// How often, and how long apart, a nonce is tried that the node says is next.
+	behindTries = 8
+	behindPause = 150 * time.Millisecond
+)
 
 // tryNext are the reasons that are the slot's and not the transaction's: another
 // slot may take it. A nonce gap is one, for the nonce before may be promised for
@@ -63,7 +67,7 @@ func (w *Wallet) send(ctx context.Context, c *caller, t transaction) (s sent, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
-	s, err = w.promise(ctx, t)
+	s, err = w.patiently(ctx, t)
 	if err == nil || !w.Passthrough || !w.mayForward(ctx, t, err) {
 		return s, err
 	}
@@ -72,6 +76,22 @@ func (w *Wallet) send(ctx context.Context, c *caller, t transaction) (s sent, er
 	}
 	w.Log.Info("Transaction passed to the execution node without a promise", "tx", t.hash.String(), "reason", fault.Code(err))
 	return sent{outcome: "forwarded"}, nil
+}
+
+// patiently is promise, once more and again while only we have not seen the block
+// that a wallet has: who has a receipt sends the next transaction at once, and
+// what admission knows of an account may be half a second old.
+func (w *Wallet) patiently(ctx context.Context, t transaction) (sent, error) {
+	for range behindTries {
+		s, err := w.promise(ctx, t)
+		if fault.Code(err) != "nonce_gap" {
+			return s, err
+		}
+		if spent, unknown := w.count(ctx, t.sender, "latest"); unknown != nil || spent != t.nonce || !w.pause(ctx, behindPause) {
+			return s, err
+		}
+	}
+	return w.promise(ctx, t)
 }
 
 // promise asks slot after slot, the nearest first, until one takes t.

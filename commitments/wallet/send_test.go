@@ -195,6 +195,28 @@ func TestSend_Again(t *testing.T) {
 	}
 }
 
+// TestSend_Behind: who has a receipt sends the next transaction at once; admission
+// may not have seen the block yet, and is asked again until it has. A gap that is
+// one is refused at once.
+func TestSend_Behind(t *testing.T) {
+	h := open(t)
+	h.gate.refuse[102], h.gate.refuse[104] = errGap, errGap
+	raw, hash := h.tx(1, 1)
+	h.node.answer("eth_getTransactionCount", func([]json.RawMessage) any {
+		if h.node.asked("eth_getTransactionCount") == 2 {
+			h.gate.set(102, nil)
+		}
+		return "0x1"
+	})
+	h.call("eth_sendRawTransaction", raw).want(t, `"`+hash+`"`)
+	h.gate.set(102, errGap)
+	far, _ := h.tx(3, 1)
+	before := h.node.asked("eth_getTransactionCount")
+	if a := h.call("eth_sendRawTransaction", far); a.reason() != "nonce_gap" || h.node.asked("eth_getTransactionCount") != before+1 {
+		t.Errorf("%s %+v after %d looks at the nonce", a.Result, a.Error, h.node.asked("eth_getTransactionCount")-before)
+	}
+}
+
 // TestSend_Malformed: nothing but a transaction goes to the gateway.
 func TestSend_Malformed(t *testing.T) {
 	h := open(t)

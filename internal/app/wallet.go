@@ -6,6 +6,8 @@ import (
 	"net"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
 	"sidecar/commitments/gateway"
 	"sidecar/commitments/wallet"
 	"sidecar/internal/beacon"
@@ -13,6 +15,7 @@ import (
 	"sidecar/internal/httpd"
 	"sidecar/internal/ledger"
 	"sidecar/internal/quota"
+	"sidecar/slashing/onchain"
 )
 
 // Who stands for whom.
@@ -50,12 +53,35 @@ func newWalletFace(a *App) (*walletFace, error) {
 		Calls: tenSeconds(c.CallsPerSecond), Sends: tenSeconds(c.TransactionsPerSecond),
 		Log: a.log.With("part", "wallet"), Metrics: wallet.NewMetrics(a.metrics),
 	}
-	w, err := wallet.New(conf)
+	conf.Bolt, err = a.bolt()
+	var w *wallet.Wallet
+	if err == nil {
+		w, err = wallet.New(conf)
+	}
 	if err != nil {
 		node.Close()
 		return nil, err
 	}
 	return &walletFace{w, node}, nil
+}
+
+// bolt is the adapter for Bolt's clients; nil without [wallet.bolt].
+func (a *App) bolt() (*wallet.Bolt, error) {
+	c := a.config.Wallet.Bolt
+	if c == nil {
+		return nil, nil
+	}
+	key, plain, err := onchain.LoadKey(c.KeyPath, c.PasswordPath)
+	if err != nil {
+		return nil, fmt.Errorf("wallet.bolt.key_path: %w", err)
+	}
+	if plain {
+		a.log.Warn("The key of Bolt's answers is in plain text", "file", c.KeyPath)
+	}
+	return &wallet.Bolt{
+		Sign:   func(digest [32]byte) ([65]byte, error) { return key.Sign(phase0.Root(digest)) },
+		MaxGas: a.promises.gateway.Limit.Gas, Version: a.version,
+	}, nil
 }
 
 // tenSeconds allows ten seconds' worth at once.

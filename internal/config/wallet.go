@@ -64,6 +64,17 @@ type Wallet struct {
 	// CORSOrigins are the web pages that may ask, as https://host; "*" is any.
 	// Default none.
 	CORSOrigins []string `toml:"cors_origins"`
+	// Bolt serves Bolt's methods at the same URL. Optional; missing means off.
+	Bolt *WalletBolt `toml:"bolt"`
+}
+
+// WalletBolt is the adapter for Bolt's clients.
+type WalletBolt struct {
+	// KeyPath of the operator's ECDSA key, which signs Bolt's answers and nothing
+	// else: a Web3 Secret Storage file, or 64 hexadecimal digits; mode 0600. Required.
+	KeyPath string `toml:"key_path"`
+	// PasswordPath of a file with the password of a Web3 Secret Storage file. Optional.
+	PasswordPath string `toml:"password_path"`
 }
 
 func (w *Wallet) setDefaults() {
@@ -90,6 +101,7 @@ func (k *checker) wallet() {
 	k.require(w.SyncTimeout > 0 && w.SyncTimeout <= w.SyncMaxTimeout, "wallet.sync_timeout_ms", "is not within 1 to sync_max_timeout_ms")
 	k.require(w.CallsPerSecond >= 0 && w.CallsPerSecond <= 1e6, "wallet.calls_per_second", "is not within 0 to 1000000")
 	k.require(w.TransactionsPerSecond >= 0 && w.TransactionsPerSecond <= 1e6, "wallet.transactions_per_second", "is not within 0 to 1000000")
+	k.require(w.Bolt == nil || w.Bolt.KeyPath != "", "wallet.bolt.key_path", "is missing")
 	for i, o := range w.CORSOrigins {
 		u, err := url.Parse(o)
 		k.require(o == "*" || err == nil && u.Host != "" && u.Scheme+"://"+u.Host == o, element("wallet.cors_origins", i), "is not scheme://host[:port] or *")
