@@ -16,7 +16,7 @@ import (
 // which need not run yet. Modules of the type "commit" only ask for signatures.
 func (p *promises) makeModules(a *App) error {
 	builtin, hosts := all.Builtin(), newHosts(a, p)
-	if a.signing != nil { // sidecar check makes modules without anything to sign with
+	if a.signing != nil { // nil for a check of a configuration whose ledger cannot be opened
 		policy, err := newIntentPolicy(a.config, a.signing.keys)
 		if err != nil {
 			return err
