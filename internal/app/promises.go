@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"golang.org/x/sync/errgroup"
 
@@ -140,15 +141,12 @@ func promisers(g *config.Gateway, otherwise gateway.Party) []commitments.Key {
 	return all
 }
 
-// quoter signs quotes with the default committer's key.
-type quoter struct {
-	signer *signer.Signer
-	key    commitments.Key
-}
+// quoter signs quotes; the policy says with which keys.
+type quoter struct{ signer *signer.Signer }
 
 // Quote implements gateway.Quoter.
-func (q quoter) Quote(ctx context.Context, quote commitments.Quote) (commitments.SignedQuote, error) {
-	return q.signer.Quote(ctx, "gateway", q.key, quote)
+func (q quoter) Quote(ctx context.Context, committer bellatrix.ExecutionAddress, quote commitments.Quote) (commitments.SignedQuote, error) {
+	return q.signer.Quote(ctx, "gateway", commitments.ECDSAKey(committer), quote)
 }
 
 func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
@@ -172,21 +170,22 @@ func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
 	}
 	p.gateway, err = gateway.New(gateway.Config{
 		Spec: a.spec, Clock: a.clock, Lead: g.Lead, PostsEnd: g.PostsEnd, MinAcks: g.MinAcks, MaxUnproven: most, MaxCount: g.MaxCommitments,
-		Limit:   commitments.Cost{Gas: gasLimit * uint64(g.MaxGasPercent) / 100, Blobs: g.MaxBlobs, Bytes: g.MaxBytes}, // #nosec G115 -- validated
+		Limit:      commitments.Cost{Gas: gasLimit * uint64(g.MaxGasPercent) / 100, Blobs: g.MaxBlobs, Bytes: g.MaxBytes}, // #nosec G115 -- validated
+		GasPercent: uint64(g.MaxGasPercent), Head: p.execution.Latest,                                                     // #nosec G115 -- validated
 		Modules: func() []modules.Module { return p.list },
 		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger,
 		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
 		Exclusive: a.exclusive(g), Parties: parties,
 		Delegate: who.Delegate, Committer: who.Committer, SigningID: gatewaySigningID,
-		Quoter: quoter{p.signer, commitments.ECDSAKey(who.Committer)},
+		Quoter: quoter{p.signer},
 		Events: p.events, MaxRequests: g.Access.MaxRequests, MaxSubscribers: g.Access.MaxSubscribers, Access: access,
 		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})
 	return err
 }
 
-// gasLimit is what max_gas_percent is a share of: the smallest block gas limit
-// any of the networks has had since Fulu. A higher one leaves room.
+// gasLimit is what max_gas_percent is a share of before the execution node has
+// told one: the smallest any of the networks has had since Fulu.
 const gasLimit = 30_000_000
 
 // run starts the loops that promises need. None of them may end the program:
