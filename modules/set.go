@@ -13,6 +13,7 @@ import (
 
 // Faults of a set of modules.
 var (
+	ErrFullBlobs   = fault.Define("slot_full_blobs", fault.Rejected, "The slot has no blobs left for this request.")
 	ErrUnknownType = fault.Define("unknown_commitment_type", fault.Invalid, "No configured module serves this commitment type.")
 	ErrDraft       = fault.Define("module_draft_invalid", fault.Upstream, "A module drafted another commitment than was requested.")
 	ErrProofCount  = fault.Define("proof_count", fault.Rejected, "A block comes with another number of proofs than there are promises.")

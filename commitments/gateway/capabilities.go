@@ -41,11 +41,11 @@ func (g *Gateway) Capabilities(ctx context.Context) (commitments.Capabilities, e
 // capability is what is left of one slot.
 func (g *Gateway) capability(id commitments.PageID, types []uint64) commitments.SlotCapability {
 	page := g.Views.Page(id)
-	who, path := g.party(id), g.pathNow(id)
+	who, path, limit := g.party(id), g.pathNow(id), g.limit(id.Slot)
 	c := commitments.SlotCapability{
 		Slot: uint64(id.Slot), Proposer: id.Proposer.String(), Delegate: who.Delegate.String(), Committer: fmt.Sprintf("%#x", who.Committer[:]),
 		CommitmentTypes: types, StartsAtMS: g.Clock.Start(id.Slot).UnixMilli(), ClosesAtMS: g.Clock.Start(id.Slot).Add(-g.lead(id)).UnixMilli(),
-		GasLeft: g.Limit.Gas, BlobsLeft: g.Limit.Blobs, BytesLeft: g.Limit.Bytes, CountLeft: g.MaxCount, Path: string(path.Strength),
+		GasLeft: limit.Gas, BlobsLeft: limit.Blobs, BytesLeft: limit.Bytes, CountLeft: g.MaxCount, Path: string(path.Strength),
 	}
 	for i := range page.Promises {
 		p := &page.Promises[i]

@@ -132,7 +132,7 @@ func (g *Gateway) promise(ctx context.Context, id commitments.PageID, m modules.
 		if p, at, ok := g.Views.Find(hash); ok {
 			return g.reply(ctx, at, p)
 		}
-		if err := admit(view, view.Seq, commitments.Draft{}, g.Limit, g.MaxCount); err != nil {
+		if err := admit(view, view.Seq, commitments.Draft{}, g.limit(id.Slot), g.MaxCount); err != nil {
 			return commitments.SignedCommitment{}, err // full or closed: spare the module
 		}
 		draft, err := m.Commit(ctx, view, r)
@@ -153,7 +153,7 @@ func (g *Gateway) promise(ctx context.Context, id commitments.PageID, m modules.
 			if g.closed(id) { // the module may have taken until here
 				return ledger.Entry{}, ErrTooLate.With("slot %d", id.Slot)
 			}
-			if err := admit(now, view.Seq, draft, g.Limit, g.MaxCount); err != nil {
+			if err := admit(now, view.Seq, draft, g.limit(id.Slot), g.MaxCount); err != nil {
 				return ledger.Entry{}, err
 			}
 			return g.entry(draft, object, info, who, g.SigningID, now.Seq+1), nil

@@ -37,7 +37,6 @@ var (
 	ErrExclusive = fault.Define("sold_elsewhere", fault.Rejected, "The validator's slots are sold through another protocol and never promised here.")
 	ErrForeign   = fault.Define("foreign_delegation", fault.Rejected, "The validator's key delegated this slot to someone else: the slot is stopped, and the key may be in use in two places.")
 	ErrFullGas   = fault.Define("slot_full_gas", fault.Rejected, "The slot has no gas left for this request.")
-	ErrFullBlobs = fault.Define("slot_full_blobs", fault.Rejected, "The slot has no blobs left for this request.")
 	ErrFullBytes = fault.Define("slot_full_bytes", fault.Rejected, "The slot has no bytes left for this request.")
 	ErrFullCount = fault.Define("slot_full_count", fault.Rejected, "The slot holds as many promises as it may.")
 	ErrNoPromise = fault.Define("commitment_not_found", fault.NotFound, "No promise answers this request hash.")
@@ -100,8 +99,13 @@ type Config struct {
 	MaxUnproven   int
 	MaxSlotsAhead uint64           // default 64
 	Limit         commitments.Cost // of all promises of one slot
-	MaxCount      int              // promises of one slot; default 128
-	MaxRequests   int              // API calls at a time; one more is ErrBusy. Default 128
+	// GasPercent of the gas limit at the slot is the limit of gas, in place of
+	// Limit.Gas, once Head tells a gas limit. Head returns the latest execution block
+	// that is known and never waits. Optional.
+	GasPercent  uint64
+	Head        func() (modules.Head, bool)
+	MaxCount    int // promises of one slot; default 128
+	MaxRequests int // API calls at a time; one more is ErrBusy. Default 128
 	// MaxSubscribers is how many may be told what becomes of requests as it
 	// happens. Default 256.
 	MaxSubscribers int

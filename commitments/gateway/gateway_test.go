@@ -39,7 +39,7 @@ func TestAdmit(t *testing.T) {
 		{"room", commitments.View{Page: page}, 9, cost(30, 1, 3), 2, nil},
 		{"no gas", commitments.View{Page: page}, 9, cost(31, 1, 3), 2, ErrFullGas},
 		{"gas overflows", commitments.View{Page: page}, 9, cost(math.MaxUint64, 0, 0), 2, ErrFullGas},
-		{"no blobs", commitments.View{Page: page}, 9, cost(30, 2, 3), 2, ErrFullBlobs},
+		{"no blobs", commitments.View{Page: page}, 9, cost(30, 2, 3), 2, modules.ErrFullBlobs},
 		{"no bytes", commitments.View{Page: page}, 9, cost(30, 1, 4), 2, ErrFullBytes},
 		{"bytes overflow", commitments.View{Page: page}, 9, cost(0, 0, math.MaxUint64-3), 2, ErrFullBytes},
 		{"count", commitments.View{Page: page}, 9, cost(1, 0, 0), 1, ErrFullCount},

@@ -4,8 +4,36 @@ import (
 	"math/bits"
 	"slices"
 
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
 	"sidecar/commitments"
+	"sidecar/modules"
 )
+
+// limit is what the promises of a slot may cost together: of gas a share of what
+// its block may have at least, of blobs no more than it may have at most. It waits
+// for nothing, for it is asked for under the ledger's lock too.
+func (g *Gateway) limit(slot phase0.Slot) commitments.Cost {
+	limit := g.Limit
+	if g.Head != nil && g.GasPercent > 0 {
+		if head, ok := g.Head(); ok {
+			limit.Gas = gasShare(head, slot, g.GasPercent)
+		}
+	}
+	limit.Blobs = min(limit.Blobs, uint64(g.Spec.MaxBlobs(slot))) // #nosec G115 -- validated
+	return limit
+}
+
+// gasShare is a share, in percent, of the lowest gas limit the block of a slot may
+// have after head: each block may have less than its parent by a part in 1,024.
+// [Yellow Paper 4.3.4]
+func gasShare(head modules.Head, slot phase0.Slot, percent uint64) uint64 {
+	gas := min(head.GasLimit, 1<<56) // nothing that follows overflows
+	for s := head.Slot; s < slot && gas >= 1024; s++ {
+		gas -= gas / 1024
+	}
+	return gas / 100 * percent
+}
 
 // admit says whether draft, made from a view at position seen, may join the page
 // now. It is a pure function, for it runs under the ledger's lock.
@@ -28,7 +56,7 @@ func admit(now commitments.View, seen uint64, d commitments.Draft, limit commitm
 	case sum.Gas > limit.Gas:
 		return ErrFullGas.With("gas %d of %d", sum.Gas, limit.Gas)
 	case sum.Blobs > limit.Blobs:
-		return ErrFullBlobs.With("blobs %d of %d", sum.Blobs, limit.Blobs)
+		return modules.ErrFullBlobs.With("blobs %d of %d", sum.Blobs, limit.Blobs)
 	case sum.Bytes > limit.Bytes:
 		return ErrFullBytes.With("bytes %d of %d", sum.Bytes, limit.Bytes)
 	case d.UsedBelow > 0 && usedBy(now.Page).Gas >= d.UsedBelow:

@@ -17,7 +17,7 @@ import (
 // view is what the ledger knows of a page, with how full it is.
 func (g *Gateway) view(id commitments.PageID) commitments.View {
 	v := g.Views.View(id)
-	v.Used, v.Limit = usedBy(v.Page), g.Limit
+	v.Used, v.Limit = usedBy(v.Page), g.limit(id.Slot)
 	return v
 }
 

@@ -7,6 +7,7 @@ import (
 	"sidecar/commitments/gateway"
 	"sidecar/fault"
 	"sidecar/internal/ledger"
+	"sidecar/modules"
 	"sidecar/modules/inclusion"
 )
 
@@ -16,7 +17,7 @@ func TestReasons(t *testing.T) {
 	var codes []string
 	for _, f := range []*fault.Fault{
 		gateway.ErrNotOurs, gateway.ErrTooLate, gateway.ErrNoPath, gateway.ErrExclusive, gateway.ErrForeign,
-		gateway.ErrFullGas, gateway.ErrFullBlobs, gateway.ErrFullBytes, gateway.ErrFullCount, ledger.ErrSlashable,
+		gateway.ErrFullGas, modules.ErrFullBlobs, gateway.ErrFullBytes, gateway.ErrFullCount, ledger.ErrSlashable,
 		inclusion.ErrTxTooBig, inclusion.ErrTxType, inclusion.ErrWrongChain, inclusion.ErrSignature, inclusion.ErrGasAboveCap, inclusion.ErrGasBelow,
 		inclusion.ErrFees, inclusion.ErrSlotPassed, inclusion.ErrWorstBaseFee, inclusion.ErrTipTooLow, inclusion.ErrSenderHasCode, inclusion.ErrNonceTooLow,
 		inclusion.ErrNonceGap, inclusion.ErrNonceConflict, inclusion.ErrPromised, inclusion.ErrBalance,

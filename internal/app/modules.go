@@ -16,11 +16,13 @@ import (
 // which need not run yet. Modules of the type "commit" only ask for signatures.
 func (p *promises) makeModules(a *App) error {
 	builtin, hosts := all.Builtin(), newHosts(a, p)
-	policy, err := newIntentPolicy(a.config, a.signing.keys)
-	if err != nil {
-		return err
+	if a.signing != nil { // nil for a check of a configuration whose ledger cannot be opened
+		policy, err := newIntentPolicy(a.config, a.signing.keys)
+		if err != nil {
+			return err
+		}
+		a.signing.policy = append(a.signing.policy, policy)
 	}
-	a.signing.policy = append(a.signing.policy, policy)
 	for i := range a.config.Modules {
 		m := &a.config.Modules[i]
 		if !m.Promises() {

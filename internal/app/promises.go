@@ -172,7 +172,8 @@ func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
 	}
 	p.gateway, err = gateway.New(gateway.Config{
 		Spec: a.spec, Clock: a.clock, Lead: g.Lead, PostsEnd: g.PostsEnd, MinAcks: g.MinAcks, MaxUnproven: most, MaxCount: g.MaxCommitments,
-		Limit:   commitments.Cost{Gas: gasLimit * uint64(g.MaxGasPercent) / 100, Blobs: g.MaxBlobs, Bytes: g.MaxBytes}, // #nosec G115 -- validated
+		Limit:      commitments.Cost{Gas: gasLimit * uint64(g.MaxGasPercent) / 100, Blobs: g.MaxBlobs, Bytes: g.MaxBytes}, // #nosec G115 -- validated
+		GasPercent: uint64(g.MaxGasPercent), Head: p.execution.Latest,                                                     // #nosec G115 -- validated
 		Modules: func() []modules.Module { return p.list },
 		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger,
 		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
@@ -185,8 +186,8 @@ func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
 	return err
 }
 
-// gasLimit is what max_gas_percent is a share of: the smallest block gas limit
-// any of the networks has had since Fulu. A higher one leaves room.
+// gasLimit is what max_gas_percent is a share of before the execution node has
+// told one: the smallest any of the networks has had since Fulu.
 const gasLimit = 30_000_000
 
 // run starts the loops that promises need. None of them may end the program:

@@ -165,13 +165,16 @@ type Gateway struct {
 	Committers []Committer `toml:"committers"`
 	// Exclusive are validators that are sold elsewhere. Optional.
 	Exclusive []Exclusive `toml:"exclusive"`
-	// MaxGasPercent of the block gas limit may be promised per slot. Default 25.
+	// MaxGasPercent of the gas limit that the slot's block has at least, by the
+	// execution node's head, may be promised per slot. Default 25.
 	MaxGasPercent int `toml:"max_gas_percent"`
 	// MaxCommitments per slot. Default 128.
 	MaxCommitments int `toml:"max_commitments"`
-	// MaxBytes of transactions per slot. Default 1048576.
+	// MaxBytes of transactions per slot, without blobs. Default 1048576, at most four
+	// times that.
 	MaxBytes uint64 `toml:"max_bytes"`
-	// MaxBlobs per slot. Default 0: no blob transactions.
+	// MaxBlobs per slot, at most 21; never more than a block may have. Default 0: no
+	// blob transactions.
 	MaxBlobs uint64 `toml:"max_blobs"`
 	// Access says who may ask, and how much.
 	Access Access `toml:"access"`

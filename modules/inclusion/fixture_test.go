@@ -35,9 +35,9 @@ type account struct {
 	addr bellatrix.ExecutionAddress
 }
 
-func newAccount(t testing.TB, seed byte) account {
+func newAccount(t testing.TB, seed ...byte) account {
 	t.Helper()
-	key, err := crypto.ToECDSA(append(make([]byte, 31), seed))
+	key, err := crypto.ToECDSA(append(make([]byte, 32-len(seed)), seed...))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,56 +4,25 @@
 // both by a constraint of type 1.
 //
 // It promises only what the sender's account can pay for and what stays valid
-// while the base fee rises as fast as it may until the slot. It believes a bid
-// only with a proof of the transaction under both roots that the bid's header
+// while the base fee and the blob base fee rise as fast as they may until the
+// slot. A blob transaction is asked for in its network form, with its blobs; what
+// is promised is the transaction as a block has it, and what builders are told is
+// the network form, which is kept with the promise. It believes a bid only with a proof of the transaction under both roots that the bid's header
 // has for its transactions. It keeps no state but a cache.
 package inclusion
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/big"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/core/types"
 
+	"sidecar/chain"
 	"sidecar/commitments"
-	"sidecar/fault"
 	"sidecar/modules"
-)
-
-// Reasons to refuse a request. [Commitments API: data.reason]
-var (
-	ErrPayload       = fault.Define("inclusion_payload", fault.Invalid, "The request is of another type, or names slot 0 or no transaction.")
-	ErrTxEncoding    = fault.Define("tx_encoding", fault.Invalid, "The transaction is not in canonical EIP-2718 form.")
-	ErrTxTooBig      = fault.Define("tx_too_big", fault.Rejected, "The transaction is longer than 131,072 bytes.")
-	ErrTxType        = fault.Define("unsupported_tx_type", fault.Rejected, "Promises are made for transactions of type 0, 1 and 2 that call an account; not for blobs, set-code or contract creation.")
-	ErrWrongChain    = fault.Define("wrong_chain", fault.Rejected, "The transaction is not signed for this chain, or for no chain in particular.")
-	ErrSignature     = fault.Define("invalid_signature", fault.Rejected, "The transaction's signature names no sender, or has a high s.")
-	ErrGasAboveCap   = fault.Define("gas_above_cap", fault.Rejected, "The transaction's gas exceeds what one transaction may have here.")
-	ErrGasBelow      = fault.Define("gas_below_intrinsic", fault.Rejected, "The transaction's gas does not cover its intrinsic cost.")
-	ErrFees          = fault.Define("fee_fields_invalid", fault.Rejected, "The priority fee exceeds the fee cap, or a fee or the value exceeds 256 bits.")
-	ErrSlotPassed    = fault.Define("slot_passed", fault.Rejected, "The slot is not after the head of the chain.")
-	ErrWorstBaseFee  = fault.Define("fee_cap_below_worst_case", fault.Rejected, "The base fee may exceed the transaction's fee cap by the slot.")
-	ErrTipTooLow     = fault.Define("tip_too_low", fault.Rejected, "At the present base fee, or at the worst one of its slot, the transaction tips less than the price; the detail says what is enough.")
-	ErrSenderHasCode = fault.Define("sender_has_code", fault.Rejected, "The sender is a contract or delegates to one (EIP-7702): others can move its balance.")
-	ErrNonceTooLow   = fault.Define("nonce_too_low", fault.Rejected, "The nonce is spent.")
-	ErrNonceGap      = fault.Define("nonce_gap", fault.Rejected, "An earlier nonce of the sender is neither spent nor promised for the same slot.")
-	ErrNonceConflict = fault.Define("nonce_conflict", fault.Rejected, "Another transaction with this nonce is promised.")
-	ErrPromised      = fault.Define("tx_already_promised", fault.Rejected, "This transaction is promised by another commitment that is still open.")
-	ErrBalance       = fault.Define("insufficient_balance", fault.Rejected, "The sender cannot pay for all its promised transactions at their fee caps.")
-)
-
-// Reasons to refuse a bid.
-var (
-	ErrProofMissing = fault.Define("proof_missing", fault.Rejected, "A bid comes without a proof for a promised transaction.")
-	ErrProofInvalid = fault.Define("proof_invalid", fault.Rejected, "A bid's proof does not show a promised transaction in its block.")
-)
-
-// Limits. [EIP-7825: MAX_TX_GAS; the pools of execution clients: txMaxSize]
-const (
-	maxTxSize = 131_072
-	maxTxGas  = 1 << 24
 )
 
 // Config is the [modules.config] table.
@@ -84,6 +53,20 @@ type Config struct {
 	// MaxGasPerTx is the most gas one promised transaction may have. Default and
 	// upper limit 16,777,216 (EIP-7825).
 	MaxGasPerTx *uint64 `toml:"max_gas_per_tx" json:"max_gas_per_tx"`
+
+	// AllowSenders are the only addresses whose transactions are promised; DenySenders
+	// never are. Optional: without the first, anyone.
+	AllowSenders []string `toml:"allow_senders" json:"allow_senders"`
+	DenySenders  []string `toml:"deny_senders" json:"deny_senders"`
+
+	// MaxOpenPerSender is how many promises of one sender may be open at a time: a
+	// sender can excuse all of them with one transaction. Default 64.
+	MaxOpenPerSender *uint64 `toml:"max_open_per_sender" json:"max_open_per_sender"`
+
+	// AcceptDelegatedSenders promises transactions of accounts that delegate to a
+	// contract (EIP-7702). Others can then move a sender's balance, so that a promise
+	// cannot be kept, and whether that excuses it is the slasher's word. Default false.
+	AcceptDelegatedSenders bool `toml:"accept_delegated_senders" json:"accept_delegated_senders"`
 }
 
 // Module promises inclusion. Its methods may be called from any goroutine.
@@ -93,15 +76,20 @@ type Module struct {
 	duties modules.Schedule // nil: no promise of type "incl"
 	signer types.Signer
 	chain  *big.Int
+	spec   chain.Spec
 	price  pricing
+	policy policy
 	maxGas uint64
 	txs    cache
+	book   book
 	leaves leaves
+	proofs *proofs
 }
 
 var (
 	_ modules.Module = (*Module)(nil)
 	_ modules.Pricer = (*Module)(nil)
+	_ modules.Runner = (*Module)(nil)
 	_ modules.New    = New
 )
 
@@ -116,6 +104,8 @@ func New(host modules.Host, decode func(into any) error) (modules.Module, error)
 	}
 	gas = *cfg.MaxGasPerTx
 	price, err := cfg.pricing()
+	policy, wrong := cfg.policy()
+	err = errors.Join(err, wrong)
 	switch {
 	case host.State == nil:
 		return nil, fmt.Errorf("module %s: inclusion needs an execution node", host.ID)
@@ -132,7 +122,7 @@ func New(host modules.Host, decode func(into any) error) (modules.Module, error)
 			Excuses: []string{reasonMissed},
 		},
 		state: host.State, duties: host.Schedule, signer: types.LatestSignerForChainID(id), chain: id,
-		price: price, maxGas: gas,
+		spec: host.Spec, price: price, policy: policy, maxGas: gas, proofs: newProofs(proposing(host)),
 	}, nil
 }
 
@@ -147,6 +137,9 @@ func (m *Module) Slot(_ context.Context, req commitments.Request) (phase0.Slot, 
 }
 
 func payload(req commitments.Request) (slot phase0.Slot, tx []byte, err error) {
+	if len(req.Payload) > commitments.MaxPayload {
+		return 0, nil, ErrTxTooBig.With("a payload of %d bytes", len(req.Payload))
+	}
 	switch req.Type {
 	case commitments.TypeInclusion:
 		slot, tx, err = commitments.DecodeInclusion(req.Payload)
@@ -162,7 +155,7 @@ func payload(req commitments.Request) (slot phase0.Slot, tx []byte, err error) {
 		return 0, nil, ErrPayload.With("slot 0")
 	case len(tx) == 0:
 		return 0, nil, ErrPayload.With("no transaction")
-	case len(tx) > maxTxSize:
+	case len(tx) > maxTxSize && tx[0] != types.BlobTxType: // that may be in its network form, as long as a payload may be
 		return 0, nil, ErrTxTooBig.With("%d bytes", len(tx))
 	}
 	return slot, tx, nil
@@ -186,34 +179,39 @@ func (m *Module) Commit(ctx context.Context, view commitments.View, req commitme
 	if err := ctx.Err(); err != nil {
 		return commitments.Draft{}, err
 	}
-	tx, err := m.decode(raw)
+	asked, err := m.read(raw)
 	if err != nil {
 		return commitments.Draft{}, err
 	}
 	if req.Type == commitments.TypeProvableInclusion {
-		if err := m.provable(view.PageID, req.Payload, raw); err != nil {
+		if err := m.provable(view.PageID, req.Payload, asked.raw); err != nil {
 			return commitments.Draft{}, err
 		}
 	}
-	usedBelow, err := m.admit(ctx, view, slot, tx)
+	usedBelow, err := m.admit(ctx, view, slot, asked)
 	if err != nil {
 		return commitments.Draft{}, err
 	}
-	m.leaves.learn(req.Hash(), slot, raw)
+	tx, promised := asked.tx, req.Payload
+	if asked.blobs != nil {
+		promised = commitments.EncodeInclusion(slot, asked.raw) // no blob transaction is of type "incl"
+	}
+	m.leaves.learn(req.Hash(), slot, asked.raw)
 	return commitments.Draft{
 		Commitment: commitments.Commitment{
-			Type: req.Type, Payload: req.Payload, RequestHash: req.Hash(), Slasher: req.Slasher,
+			Type: req.Type, Payload: promised, RequestHash: req.Hash(), Slasher: req.Slasher,
 		},
 		Constraints: []commitments.Constraint{{Type: commitments.TypeInclusion, Payload: constraint(req, slot, raw)}},
-		Cost:        commitments.Cost{Gas: tx.gas, Bytes: uint64(len(raw))},
-		Touches:     []string{fmt.Sprintf("account/%#x", tx.sender[:])},
+		Cost:        commitments.Cost{Gas: tx.gas, Blobs: tx.blobs(), Bytes: uint64(len(asked.raw))},
+		Touches:     tx.touches(),
 		Claims:      []string{fmt.Sprintf("account/%#x/%d", tx.sender[:], tx.nonce)}, // one transaction per nonce
 		UsedBelow:   usedBelow,
 	}, nil
 }
 
 // constraint is what a builder is told: of both types the same, so that every
-// relay of constraints understands it.
+// relay of constraints understands it. A blob transaction is in its network form,
+// for nobody else may have its blobs.
 func constraint(req commitments.Request, slot phase0.Slot, raw []byte) []byte {
 	if req.Type == commitments.TypeInclusion {
 		return req.Payload

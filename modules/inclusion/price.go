@@ -103,15 +103,12 @@ func loadOf(t *tx, view commitments.View, slot phase0.Slot, head modules.Head) l
 	return load{used: view.Used.Gas, limit: limit, gas: t.gas, least: t.least, blobs: t.blobs(), ahead: uint64(slot - head.Slot)}
 }
 
-// blobs is how many the transaction carries: its type may not have any yet.
-func (t *tx) blobs() uint64 { return 0 }
-
 // charge wants the price from t: at the worst base fee its slot may have, and at
 // the present one. It returns how much gas the slot's promises may use before t
 // would have to pay more than it offers; 0 for any. Faults: ErrWorstBaseFee, ErrTipTooLow.
 func (m *Module) charge(t *tx, view commitments.View, slot phase0.Slot, head modules.Head) (usedBelow uint64, err error) {
 	base := head.BaseFee.ToBig()
-	worst := worstBaseFee(base, uint64(slot-head.Slot), t.cap)
+	worst := worstBaseFee(base, head.GasLimit, uint64(slot-head.Slot), t.cap)
 	if worst.Cmp(t.cap) > 0 {
 		return 0, ErrWorstBaseFee.With("the base fee may rise to %s wei", worst)
 	}
@@ -161,7 +158,7 @@ func (m *Module) Price(ctx context.Context, view commitments.View, req commitmen
 	if slot != view.Slot {
 		return commitments.Price{}, ErrPayload.With("slot %d is not the page's, %d", slot, view.Slot)
 	}
-	t, err := m.decode(raw)
+	t, err := m.read(raw)
 	if err != nil {
 		return commitments.Price{}, err
 	}
@@ -175,8 +172,8 @@ func (m *Module) Price(ctx context.Context, view commitments.View, req commitmen
 	if most := min(m.maxGas, head.GasLimit); t.gas > most {
 		return commitments.Price{}, ErrGasAboveCap.With("%d gas, at most %d", t.gas, most)
 	}
-	tip := m.price.tip(loadOf(t, view, slot, head))
-	worst := worstBaseFee(head.BaseFee.ToBig(), uint64(slot-head.Slot), beyond)
+	tip := m.price.tip(loadOf(t.tx, view, slot, head))
+	worst := worstBaseFee(head.BaseFee.ToBig(), head.GasLimit, uint64(slot-head.Slot), beyond)
 	return commitments.Price{Mode: commitments.PaidByTip, Tip: word(tip), Total: word(new(big.Int).Mul(tip, bigOf(t.gas))), BaseFee: word(worst)}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/holiman/uint256"
@@ -140,7 +141,7 @@ func TestLeastGas(t *testing.T) {
 		"a long list":   {nil, make(types.AccessList, 100), (21_000 + 240_000) * 4 / 5},
 		"a lot of data": {make([]byte, 100_000), nil, 21_000 + 100_000*10},
 	} {
-		if got := leastGas(c.data, c.list); got != c.want {
+		if got := leastGas(types.NewTx(&types.DynamicFeeTx{To: &common.Address{1}, Data: c.data, AccessList: c.list})); got != c.want {
 			t.Errorf("%s: got %d, want %d", name, got, c.want)
 		}
 	}
@@ -175,7 +176,7 @@ func TestCommit_Price(t *testing.T) {
 		t.Fatal(err)
 	}
 	tip, base := price.Tip.ToBig(), price.BaseFee.ToBig()
-	if base.Int64() != 10_125_000_002 || price.Mode != commitments.PaidByTip || price.Total.CmpBig(new(big.Int).Mul(tip, big.NewInt(21_000))) != 0 {
+	if base.Int64() != 10_125_000_076 || price.Mode != commitments.PaidByTip || price.Total.CmpBig(new(big.Int).Mul(tip, big.NewInt(21_000))) != 0 {
 		t.Errorf("got %+v", price)
 	}
 	// 1 + 0.4·31.6/(1+30.6·(1−0.2333…)) + 0.005 gwei, and a little for its own gas.

@@ -10,7 +10,7 @@ import (
 // Reasons to refuse a request of type "incl".
 var (
 	ErrProposerIndex = fault.Define("proposer_index_mismatch", fault.Rejected, "The payload names another validator index than the slot's proposer has, or the beacon node has not told it.")
-	ErrUnprovable    = fault.Define("tx_unprovable", fault.Rejected, "Promises that contracts can judge are made for transactions of type 2 without access list, of 21,000 gas and 64 for each byte of input at least and 5,000,000 at most.")
+	ErrUnprovable    = fault.Define("tx_unprovable", fault.Rejected, "Promises that contracts can judge are made for calls by transactions of type 2 without access list, of 21,000 gas and 64 for each byte of input at least and 5,000,000 at most.")
 )
 
 // Limits of a transaction that the contract judges. [contracts: PromiseReader]
@@ -45,6 +45,8 @@ func (m *Module) provable(id commitments.PageID, payload, raw []byte) error {
 	switch least := provableGasBase + provableGasPerByte*uint64(len(t.Data())); {
 	case t.Type() != types.DynamicFeeTxType:
 		return ErrUnprovable.With("type %d", t.Type())
+	case t.To() == nil:
+		return ErrUnprovable.With("contract creation")
 	case len(t.AccessList()) > 0:
 		return ErrUnprovable.With("access list")
 	case t.Gas() > provableGasCap:

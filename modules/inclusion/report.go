@@ -28,7 +28,7 @@ func OfferOf(raw []byte) (Offer, error) {
 		return Offer{}, ErrTxEncoding.With("%v", err)
 	}
 	return Offer{
-		Hash: phase0.Hash32(t.Hash()), Gas: t.Gas(), Least: leastGas(t.Data(), t.AccessList()), Blobs: uint64(len(t.BlobHashes())),
+		Hash: phase0.Hash32(t.Hash()), Gas: t.Gas(), Least: leastGas(&t), Blobs: uint64(len(t.BlobHashes())),
 		Tip: word(t.GasTipCap()), Cap: word(t.GasFeeCap()),
 	}, nil
 }

@@ -3,7 +3,9 @@ package inclusion
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/big"
+	"slices"
 	"sync"
 
 	"github.com/attestantio/go-eth2-client/spec/bellatrix"
@@ -13,39 +15,79 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 )
 
-// Gas of a call. [Yellow Paper, appendix G; EIP-2028, EIP-2930, EIP-7623]
+// Bounds of a transaction. [the pools of execution clients: txMaxSize]
 const (
-	txGas          = 21_000
-	gasZeroByte    = 4
-	gasNonZeroByte = 16
-	gasAddress     = 2_400
-	gasStorageKey  = 1_900
-	floorPerToken  = 10
+	maxTxSize         = 131_072 // bytes, in canonical form
+	maxAuthorizations = 32      // the address of each has to be recovered
 )
 
 // tx is what the module needs of a transaction. It is read-only: it is cached.
 type tx struct {
 	hash   phase0.Hash32
+	typ    byte
 	sender bellatrix.ExecutionAddress
 	nonce  uint64
 	gas    uint64
 	least  uint64   // gas it uses for sure: no call refunds more than a fifth [EIP-3529]
 	tip    *big.Int // the most it tips per gas, wei; the gas price of types 0 and 1
 	cap    *big.Int // the most it pays per gas, wei
-	cost   *big.Int // the most it takes from the sender: value + gas × cap, wei
+	cost   *big.Int // the most it takes from the sender, wei: value + gas × cap + blob gas × blobCap
+
+	blobCap     *big.Int                     // the most it pays per blob gas, wei; nil without blobs
+	blobHashes  []common.Hash                // versioned
+	authorities []bellatrix.ExecutionAddress // whose nonces it may move [EIP-7702]
 }
 
-// decode reads a transaction and checks everything that needs neither account
-// nor configuration: what was promised under another still decodes.
-// Faults: ErrTxEncoding, ErrTxType, ErrWrongChain, ErrSignature, ErrGasAboveCap,
-// ErrGasBelow, ErrFees.
+// blobs is how many the transaction carries.
+func (t *tx) blobs() uint64 { return uint64(len(t.blobHashes)) }
+
+// touches are the accounts whose other promises matter to t.
+func (t *tx) touches() []string {
+	out := []string{accountName(t.sender)}
+	for _, a := range t.authorities {
+		if name := accountName(a); !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func accountName(a bellatrix.ExecutionAddress) string { return fmt.Sprintf("account/%#x", a[:]) }
+
+// asked is a transaction as a request brings it.
+type asked struct {
+	*tx
+	raw   []byte               // in canonical form
+	blobs *types.BlobTxSidecar // nil unless it came with blobs
+	whole []byte               // as it came
+}
+
+// read reads the transaction of a request: one with blobs in its network form, any
+// other in the canonical form that is promised. Faults: those of decode; ErrTxTooBig.
+func (m *Module) read(raw []byte) (asked, error) {
+	if raw[0] != types.BlobTxType {
+		t, err := m.decode(raw)
+		return asked{tx: t, raw: raw, whole: raw}, err
+	}
+	canonical, blobs, err := splitBlobs(raw)
+	if err != nil {
+		return asked{}, err
+	}
+	if len(canonical) > maxTxSize {
+		return asked{}, ErrTxTooBig.With("%d bytes without blobs", len(canonical))
+	}
+	t, err := m.decode(canonical)
+	return asked{tx: t, raw: canonical, blobs: blobs, whole: raw}, err
+}
+
+// decode reads a transaction in canonical form and checks everything that needs
+// neither slot, account nor configuration: what was promised under another still
+// decodes. Faults: ErrTxEncoding, ErrTxType, ErrWrongChain, ErrSignature,
+// ErrGasAboveCap, ErrGasBelow, ErrInitCode, ErrFees, ErrBlobCount, ErrAuthorizations.
 func (m *Module) decode(raw []byte) (*tx, error) {
 	hash := phase0.Hash32(crypto.Keccak256Hash(raw))
 	if t := m.txs.get(hash); t != nil {
 		return t, nil
-	}
-	if raw[0] == types.BlobTxType || raw[0] == types.SetCodeTxType {
-		return nil, ErrTxType.With("type %d", raw[0])
 	}
 	var in types.Transaction
 	if err := in.UnmarshalBinary(raw); err != nil {
@@ -57,6 +99,9 @@ func (m *Module) decode(raw []byte) (*tx, error) {
 	if again, err := in.MarshalBinary(); err != nil || !bytes.Equal(again, raw) {
 		return nil, ErrTxEncoding.With("not canonical")
 	}
+	if in.BlobTxSidecar() != nil {
+		return nil, ErrTxEncoding.With("blobs are no part of what is promised")
+	}
 	if err := m.check(&in); err != nil {
 		return nil, err
 	}
@@ -65,8 +110,9 @@ func (m *Module) decode(raw []byte) (*tx, error) {
 		return nil, ErrSignature.With("%v", err)
 	}
 	t := &tx{
-		hash: hash, sender: bellatrix.ExecutionAddress(sender), nonce: in.Nonce(), gas: in.Gas(), least: leastGas(in.Data(), in.AccessList()),
+		hash: hash, typ: in.Type(), sender: bellatrix.ExecutionAddress(sender), nonce: in.Nonce(), gas: in.Gas(), least: leastGas(&in),
 		tip: in.GasTipCap(), cap: in.GasFeeCap(), cost: in.Cost(),
+		blobCap: in.BlobGasFeeCap(), blobHashes: in.BlobHashes(), authorities: m.authorities(&in),
 	}
 	m.txs.put(t)
 	return t, nil
@@ -74,11 +120,7 @@ func (m *Module) decode(raw []byte) (*tx, error) {
 
 // check looks at the transaction alone.
 func (m *Module) check(t *types.Transaction) error {
-	switch typ := t.Type(); {
-	case typ != types.LegacyTxType && typ != types.AccessListTxType && typ != types.DynamicFeeTxType:
-		return ErrTxType.With("type %d", typ)
-	case t.To() == nil:
-		return ErrTxType.With("contract creation")
+	switch {
 	case !t.Protected():
 		return ErrWrongChain.With("signed for any chain")
 	case t.ChainId().Cmp(m.chain) != 0:
@@ -91,11 +133,37 @@ func (m *Module) check(t *types.Transaction) error {
 		return ErrGasAboveCap.With("%d gas, at most %d", t.Gas(), maxTxGas)
 	case t.Nonce() == 1<<64-1: // [EIP-2681]
 		return ErrNonceGap.With("nonce 2^64-1 is never valid")
+	case t.To() == nil && len(t.Data()) > maxInitCodeSize: // [EIP-3860]
+		return ErrInitCode.With("%d bytes", len(t.Data()))
 	}
-	if least := intrinsicGas(t.Data(), t.AccessList()); t.Gas() < least {
+	if least := intrinsicGas(t); t.Gas() < least {
 		return ErrGasBelow.With("%d gas, needs %d", t.Gas(), least)
 	}
+	switch t.Type() {
+	case types.BlobTxType:
+		return checkBlobHashes(t.BlobHashes())
+	case types.SetCodeTxType:
+		if n := len(t.SetCodeAuthorizations()); n == 0 || n > maxAuthorizations {
+			return ErrAuthorizations.With("%d", n)
+		}
+	}
 	return nil
+}
+
+// authorities are the accounts whose nonces the authorizations of t may move.
+// Those that are void whatever happens are skipped, as execution does. [EIP-7702]
+func (m *Module) authorities(t *types.Transaction) (out []bellatrix.ExecutionAddress) {
+	list := t.SetCodeAuthorizations()
+	for i := range list {
+		a := &list[i]
+		if !a.ChainID.IsZero() && a.ChainID.CmpBig(m.chain) != 0 || a.Nonce == 1<<64-1 {
+			continue
+		}
+		if who, err := a.Authority(); err == nil {
+			out = append(out, bellatrix.ExecutionAddress(who))
+		}
+	}
+	return out
 }
 
 // clip writes a number of any size in a few bytes.
@@ -106,25 +174,9 @@ func clip(n *big.Int) string {
 	return n.String()
 }
 
-// intrinsicGas is the least gas of a call: what it costs before it runs, and no
-// less than the floor of its calldata. Sizes are bounded by maxTxSize.
-func intrinsicGas(data []byte, access types.AccessList) uint64 {
-	zero := uint64(bytes.Count(data, []byte{0})) // #nosec G115 -- a count
-	other := uint64(len(data)) - zero
-	gas := txGas + zero*gasZeroByte + other*gasNonZeroByte +
-		uint64(len(access))*gasAddress + uint64(access.StorageKeys())*gasStorageKey // #nosec G115 -- a count
-	return max(gas, txGas+floorPerToken*(zero+4*other))
-}
-
-// leastGas is what a call uses for sure, after any refund. [EIP-3529, EIP-7623]
-func leastGas(data []byte, access types.AccessList) uint64 {
-	tokens := uint64(4*len(data) - 3*bytes.Count(data, []byte{0})) // #nosec G115 -- a count
-	intrinsic := intrinsicGas(data, access)
-	return max(intrinsic-intrinsic/5, txGas+floorPerToken*tokens)
-}
-
-// maxCached bounds the cache: two slots of promises for every slot of two epochs.
-const maxCached = 8192
+// maxCached bounds the cache. What is promised is remembered by page (book.go), so
+// this is for requests that come again.
+const maxCached = 4096
 
 // cache keeps decoded transactions by hash, since recovering a sender is dear.
 type cache struct {
@@ -141,8 +193,14 @@ func (c *cache) get(hash phase0.Hash32) *tx {
 func (c *cache) put(t *tx) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.txs == nil || len(c.txs) >= maxCached {
+	if c.txs == nil {
 		c.txs = make(map[phase0.Hash32]*tx)
+	}
+	if len(c.txs) >= maxCached {
+		for old := range c.txs { // any
+			delete(c.txs, old)
+			break
+		}
 	}
 	c.txs[t.hash] = t
 }
