@@ -51,18 +51,23 @@ func testSpec() chain.Spec {
 	}
 }
 
+func testClock() *chain.Clock {
+	return chain.NewClock(testSpec(), func() time.Time { return testSpec().GenesisTime.Add(20 * time.Minute) })
+}
+
 // house is a wallet endpoint on a socket, a node on another, and a gateway whose
 // pages are in memory. It stands at the start of slot 100; slots 102 and 104 are
 // ours.
 type house struct {
 	*Wallet
-	t      *testing.T
-	url    string
-	node   *node
-	gate   *gate
-	key    *ecdsa.PrivateKey
-	sender common.Address
-	http   *http.Client
+	t       *testing.T
+	url     string
+	node    *node
+	gate    *gate
+	key     *ecdsa.PrivateKey
+	origins []string
+	sender  common.Address
+	http    *http.Client
 
 	mu sync.Mutex
 	at time.Time
@@ -70,7 +75,13 @@ type house struct {
 
 func open(t *testing.T, edit ...func(*Config)) *house {
 	t.Helper()
-	h := &house{t: t, gate: &gate{slots: []phase0.Slot{102, 104}, refuse: map[phase0.Slot]error{}}}
+	return openFor(t, nil, edit...)
+}
+
+// openFor is open for web pages too.
+func openFor(t *testing.T, origins []string, edit ...func(*Config)) *house {
+	t.Helper()
+	h := &house{t: t, origins: origins, gate: &gate{slots: []phase0.Slot{102, 104}, refuse: map[phase0.Slot]error{}}}
 	var err error
 	if h.key, err = crypto.ToECDSA(append(make([]byte, 31), 7)); err != nil {
 		t.Fatal(err)
@@ -90,9 +101,10 @@ func open(t *testing.T, edit ...func(*Config)) *house {
 	if h.Wallet, err = New(c); err != nil {
 		t.Fatal(err)
 	}
+	h.offers.life = 0 // the clock stands
 	server, err := httpd.New(httpd.Config{
 		Name: "wallet", Addr: "127.0.0.1:0", Routes: h.Routes(), Log: slog.New(slog.DiscardHandler), Clock: clock,
-		AllowOrigin: len(c.Origins) > 0, Drain: time.Second,
+		Origins: h.origins, Drain: time.Second,
 	})
 	if err == nil {
 		err = server.Listen()

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/big"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -101,10 +102,12 @@ type Config struct {
 	SyncTimeout    time.Duration // of eth_sendRawTransactionSync; default 20 s
 	SyncMaxTimeout time.Duration // the most a caller may ask for; default 60 s
 
-	Origins     []string // of web pages that may ask; "*" is any. None by default
-	MaxRequests int      // HTTP requests at a time; one more is ErrBusy. Default 64
-	MaxWaiting  int      // of them, those that wait for receipts. Default half
-	MaxHeavy    int      // calls at a time that make the node work; others wait. Default 4
+	// From is where a request comes from, if not from its connection's end: what a
+	// trusted proxy says. Optional.
+	From        func(remote netip.Addr, header func(name string) string) (netip.Addr, error)
+	MaxRequests int // HTTP requests at a time; one more is ErrBusy. Default 64
+	MaxWaiting  int // of them, those that wait for receipts. Default half
+	MaxHeavy    int // calls at a time that make the node work; others wait. Default 4
 	// Calls and Sends are how often one address may call, and send transactions.
 	// The zero Rate is no limit.
 	Calls, Sends quota.Rate
@@ -124,6 +127,7 @@ type Wallet struct {
 	sends    *quota.Buckets
 	promised *index
 	fees     fees
+	offers   offers
 	slots    chan struct{} // cap MaxRequests
 	waiting  chan struct{} // cap MaxWaiting
 	heavy    chan struct{} // cap MaxHeavy
@@ -178,10 +182,21 @@ func New(c Config) (*Wallet, error) {
 		return nil, err
 	}
 	return &Wallet{
-		Config: c, signer: signer, sample: sample, promised: newIndex(c.Views, signer), calls: quota.NewBuckets(maxCallers), sends: quota.NewBuckets(maxCallers),
+		Config: c, signer: signer, sample: sample, promised: newIndex(c.Views, signer), offers: offers{life: offersLife}, calls: quota.NewBuckets(maxCallers), sends: quota.NewBuckets(maxCallers),
 		slots: make(chan struct{}, c.MaxRequests), waiting: make(chan struct{}, c.MaxWaiting),
 		heavy: make(chan struct{}, c.MaxHeavy), drained: make(chan struct{}),
 	}, nil
+}
+
+// offersLife is how old the gateway's capabilities may be that slots are chosen by.
+const offersLife = 100 * time.Millisecond
+
+// offers are the gateway's capabilities when they were last asked for.
+type offers struct {
+	mu   sync.Mutex
+	all  commitments.Capabilities
+	at   time.Time
+	life time.Duration
 }
 
 // Drain ends the waits for receipts: their callers hear that the transaction is
