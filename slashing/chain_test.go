@@ -350,6 +350,66 @@ func TestTrial(t *testing.T) {
 	}
 	c.proven(v, slot)
 	c.captured(slot, kept)
+	c.watched(slot)
+}
+
+// watched hands the promises of a slot to a watch, as files, with one that was
+// never in the ledger: another transaction for the nonce of the first.
+func (c *trial) watched(slot phase0.Slot) {
+	c.Helper()
+	page := c.ledger.Page(commitments.PageID{Slot: slot, Proposer: c.net.ProposerOf(slot).Pubkey})
+	twin := page.Promises[0].SignedCommitment
+	twin.Commitment.Payload = commitments.EncodeProvableInclusion(slot, c.net.ProposerOf(slot).Index, c.transfer(0, 0, 9))
+	twin.Commitment.RequestHash, twin.Nonce = phase0.Hash32{9}, 99
+	twin.Proxy = commitments.ProxySignature{Nonce: 99, Signature: c.delegate.Sign(commitments.SigningRoot(
+		c.net.Spec.Domain(chain.DomainCommitBoost), c.net.Spec.ChainID, twin.Commitment.Root(), trialSigningID, 99))}
+	forged := page.Promises[1].SignedCommitment
+	forged.Commitment.RequestHash = phase0.Hash32{8}
+	ch, err := DialChain(c.ctx, c.net.Beacon.URL, c.relay.URL)
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer ch.Close()
+	out := c.TempDir()
+	w := NewWatch(WatchConfig{Clock: ch.Clock, Spec: ch.Spec, Beacon: ch.Beacon, Execution: ch.Execution, Store: NewStore(out), Log: slog.New(slog.DiscardHandler)})
+	for i, s := range []commitments.SignedCommitment{page.Promises[0].SignedCommitment, page.Promises[1].SignedCommitment, page.Promises[2].SignedCommitment, twin, forged} {
+		text, err := json.Marshal(Handed{s, page.Delegation})
+		path := filepath.Join(out, string(rune('a'+i))+".json")
+		if err == nil {
+			err = os.WriteFile(path, text, 0o600)
+		}
+		if err != nil {
+			c.Fatal(err)
+		}
+		h, err := ReadHanded(path)
+		if err == nil {
+			err = errors.Join(w.Add(h), w.Add(h)) // the second time it is known
+		}
+		if err != nil {
+			c.Fatal(err)
+		}
+	}
+	all, done := w.Round(c.ctx)
+	if len(all) != 5 || !done {
+		c.Fatalf("%d of 5 watched, done %t: %+v", len(all), done, all)
+	}
+	for i, want := range []string{"kept", "broken absent", "excused NonceSpentInBlock", "excused NonceSpentInBlock", "excused PromiseSignature"} {
+		if got := strings.TrimSpace(all[i].Outcome + " " + all[i].Reason); got != want || all[i].Stage != "final" {
+			c.Errorf("watched promise %d: %s %s (%s), want %s", i, all[i].Stage, got, all[i].Trouble, want)
+		}
+	}
+	if all[1].Evidence == "" || all[1].Deadline == nil || all[1].Deadline.Left == 0 || len(all[0].Twins) != 1 || len(all[3].Twins) != 1 || all[0].Twins[0] != all[3].Twins[0] {
+		c.Errorf("evidence %q, deadline %+v, twins %q and %q", all[1].Evidence, all[1].Deadline, all[0].Twins, all[3].Twins)
+	}
+	for _, path := range append([]string{all[1].Evidence}, all[0].Twins...) {
+		text, err := os.ReadFile(path) // #nosec G304 -- a test's own
+		if err != nil {
+			c.Fatal(err)
+		}
+		if v := Verify(c.ctx, text, VerifyOptions{Dial: Dial(c.net.Execution.URL)}); v.Verdict != Guilty || v.VouchedBy == ByNobody {
+			c.Errorf("%s: %s", path, v.String())
+		}
+	}
 }
 
 // orderedIn makes the block of a slot hold these transactions, and no others.

@@ -9,13 +9,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
 
+	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/internal/devnet"
+	"sidecar/internal/ecdsa"
 	"sidecar/internal/simnet"
 )
 
@@ -155,4 +158,111 @@ func (j *journey) report(slot phase0.Slot, pages string, args ...string) {
 	if table.code != 0 || !strings.Contains(table.out, fmt.Sprintf("\n%d ", slot)) && !strings.Contains(table.out, fmt.Sprintf(" %d  ", slot)) {
 		j.Errorf("the table: exit %d\n%s%s", table.code, table.out, table.stderr)
 	}
+}
+
+// journeyQuote has a price quoted, fills the slot until it costs more, and gets in
+// at the quote; another quote is left to expire.
+func journeyQuote(t *testing.T) {
+	j := journeyStart(t, simnet.Options{SSZ: true}, devnet.Options{PBS: journeyBudgetLine})
+	j.ready()
+	var kept journeyPromise
+	j.play("a promise as quoted", func(slot phase0.Slot) error {
+		cheap, err := j.signed(j.net.Accounts[1], slot+2, func(*types.DynamicFeeTx) {})
+		if err != nil {
+			return err
+		}
+		fee, err := j.fee(cheap.req)
+		if err != nil {
+			return err
+		}
+		exact, _ := new(big.Int).SetString(fee.Tip, 10)
+		if kept, err = j.signed(j.net.Accounts[1], slot+2, func(d *types.DynamicFeeTx) { d.GasTipCap = exact }); err != nil {
+			return err
+		}
+		quote, err := j.quote(kept.req)
+		if err != nil {
+			return err
+		}
+		rich, err := j.signed(j.net.Accounts[2], slot+2, func(d *types.DynamicFeeTx) {
+			d.Gas, d.GasTipCap, d.GasFeeCap = 4_000_000, big.NewInt(100*params.GWei), big.NewInt(300*params.GWei)
+		})
+		if err == nil {
+			err = rich.ask(j.car.GatewayURL)
+		}
+		if err == nil {
+			err = j.refusesPromise(kept, "tip_too_low", "are enough")
+		}
+		if err == nil {
+			err = j.asQuoted(kept, quote, "")
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := j.outcome(slot+2, simnet.FromBuilder, ""); err != nil {
+			return err
+		}
+		if j.index(kept) < 0 || j.index(rich) < 0 {
+			return errors.New("a promised transaction is not in the block")
+		}
+		return nil
+	})
+	j.play("a quote that expires", func(slot phase0.Slot) error {
+		p, err := j.signed(j.net.Accounts[3], slot+6, func(*types.DynamicFeeTx) {})
+		if err != nil {
+			return err
+		}
+		quote, err := j.quote(p.req)
+		if err != nil {
+			return err
+		}
+		if err := j.asQuoted(p, quote+"00", "params_invalid"); err != nil {
+			return err
+		}
+		if err := j.net.WaitSlot(j.ctx, slot+4); err != nil { // more than three seconds
+			return err
+		}
+		return j.asQuoted(p, quote, "quote_expired")
+	})
+}
+
+// quote asks for a quote, checks its signature, and returns its id.
+func (j *journey) quote(req commitments.Request) (id string, err error) {
+	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": "preconf_quote", "params": []any{req}})
+	if err != nil {
+		return "", err
+	}
+	_, text, err := journeyCall(http.MethodPost, j.car.GatewayURL, "application/json", body)
+	if err != nil {
+		return "", err
+	}
+	var answer struct {
+		Result json.RawMessage `json:"result"`
+	}
+	var q commitments.SignedQuote
+	if err = json.Unmarshal(text, &answer); err == nil {
+		err = json.Unmarshal(answer.Result, &q)
+	}
+	if err != nil {
+		return "", fmt.Errorf("quote: %s: %w", text, err)
+	}
+	root := q.Quote.Message(j.net.Spec.Domain(chain.DomainCommitBoost), j.net.Spec.ChainID).Root()
+	by, err := ecdsa.Recover(root, [65]byte(q.Signature))
+	if err != nil || by != q.Committer || by == (bellatrix.ExecutionAddress{}) || q.Quote.RequestHash != req.Hash() {
+		return "", fmt.Errorf("the quote is signed by %#x, not %#x: %w", by, q.Committer, err)
+	}
+	hash := q.Quote.Root()
+	return hash.String(), nil
+}
+
+// asQuoted asks for a promise by a quote, and wants it made, or refused for a reason.
+func (j *journey) asQuoted(p journeyPromise, quote, reason string) error {
+	body, err := json.Marshal(p.req)
+	if err != nil {
+		return err
+	}
+	status, text, err := journeyCall(http.MethodPost, j.car.GatewayURL+journeyAsk+"?quote_id="+quote, "application/json", body)
+	if err != nil || (status == http.StatusOK) != (reason == "") || !strings.Contains(string(text), reason) {
+		return fmt.Errorf("got %d %s, want %q: %w", status, text, reason, err)
+	}
+	return nil
 }

@@ -32,7 +32,7 @@ import (
 // what is offered, a promise with its signatures, and every step of its life as
 // it happens, to the verdict that stays. The document's examples run beside it.
 func journeySearcher(t *testing.T) {
-	j := journeyStart(t, simnet.Options{Fork: chain.Fulu, Relays: []simnet.RelayOptions{
+	j := journeyStart(t, simnet.Options{Fork: chain.Fulu, SlotsPerEpoch: 4, Relays: []simnet.RelayOptions{
 		{Name: "keeper", Constraints: true, Knobs: simnet.RelayKnobs{Delegated: true}},
 	}}, devnet.Options{PBS: journeyBudgetLine})
 	j.ready()

@@ -30,6 +30,7 @@ const usage = `sidecar proposes through relays, promises what its blocks will ho
   sidecar ledger verify | show | export | import | adopt    look after a ledger that no sidecar has open
   sidecar report  price             what the prices of FILE would have made of past slots; see sidecar report price -h
   sidecar evidence verify FILE      what an evidence file proves, offline; see sidecar evidence verify -h
+  sidecar watch   --promise FILE    judge promises that were given to you, from outside; see sidecar watch -h
   sidecar tls     --dir DIR         make certificates for the Signer API and its callers; see sidecar tls -h
   sidecar module  test | new        hold a module to the suite; write a new one; see sidecar module -h
   sidecar prove FILE --rpc URL --key FILE   have a broken promise slashed; see sidecar prove -h
@@ -54,6 +55,9 @@ func command(ctx context.Context, args []string) error {
 	}
 	if args[0] == "evidence" {
 		return evidenceCommand(ctx, args[1:])
+	}
+	if args[0] == "watch" {
+		return watchCommand(ctx, args[1:])
 	}
 	if args[0] == "ledger" {
 		return ledgerCommand(ctx, args[1:])

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/holiman/uint256"
 
@@ -57,42 +58,21 @@ func (p priced) Commit(ctx context.Context, v commitments.View, r commitments.Re
 	return d, err
 }
 
-// quoter signs with a key that the keystore of the house has.
-type quoter struct {
-	signer *signer.Signer
-	key    commitments.Key
+// quoter signs with the committer's key, as the app's does.
+type quoter struct{ signer *signer.Signer }
+
+func (q quoter) Quote(ctx context.Context, committer bellatrix.ExecutionAddress, one commitments.Quote) (commitments.SignedQuote, error) {
+	return q.signer.Quote(ctx, moduleName, commitments.ECDSAKey(committer), one)
 }
 
-func (q quoter) Quote(ctx context.Context, one commitments.Quote) (commitments.SignedQuote, error) {
-	return q.signer.Quote(ctx, moduleName, q.key, one)
-}
-
-type bothKeys struct {
-	signer.Keystore
-	committer *ecdsa.SecretKey
-}
-
-func (b bothKeys) Sign(ctx context.Context, key commitments.Key, m commitments.Message) ([]byte, error) {
-	if key == commitments.ECDSAKey(b.committer.Address()) {
-		sig, err := b.committer.Sign(m.Root())
-		return sig[:], err
-	}
-	return b.Keystore.Sign(ctx, key, m)
-}
-
-// openPriced is a house whose module has prices, with a committer of its own.
+// openPriced is a house whose module has prices, and that signs quotes.
 func openPriced(t *testing.T) (h *house, committer commitments.Key) {
 	t.Helper()
-	key, err := ecdsa.NewSecretKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	committer = commitments.ECDSAKey(key.Address())
 	own := &module{}
 	h = open(t, func(c *Config) {
 		s := c.Signer.(*signer.Signer)
-		s.Keys, s.Quoted = bothKeys{s.Keys, key}, signer.QuoteOf(testSpec())
-		c.Quoter = quoter{s, committer}
+		s.Quoted = signer.QuoteOf(testSpec())
+		c.Quoter, committer = quoter{s}, commitments.ECDSAKey(c.Committer)
 		c.Modules = func() []modules.Module { return []modules.Module{priced{own}} }
 	})
 	h.module = own

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
 	"sidecar/commitments"
@@ -20,9 +21,9 @@ var (
 	ErrNoQuotes     = fault.Define("quotes_not_signed", fault.NotFound, "This sidecar has no committer key to sign quotes with; fee tells the price.")
 )
 
-// Quoter signs quotes, and nothing else.
+// Quoter signs quotes with a committer's key, and nothing else.
 type Quoter interface {
-	Quote(ctx context.Context, q commitments.Quote) (commitments.SignedQuote, error)
+	Quote(ctx context.Context, committer bellatrix.ExecutionAddress, q commitments.Quote) (commitments.SignedQuote, error)
 }
 
 const (
@@ -92,7 +93,7 @@ func (g *Gateway) Quote(ctx context.Context, r commitments.Request) (commitments
 	if err := g.quotes.add(q, now); err != nil { // before it is signed: a full house costs no signature
 		return commitments.SignedQuote{}, err
 	}
-	return g.Quoter.Quote(ctx, q)
+	return g.Quoter.Quote(ctx, g.party(id).Committer, q) // who would sign the commitment
 }
 
 func (g *Gateway) unixMilli() uint64 { return uint64(max(g.Clock.Now().UnixMilli(), 0)) } // #nosec G115 -- not negative

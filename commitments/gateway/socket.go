@@ -56,7 +56,7 @@ func (g *Gateway) socket(ctx context.Context, w http.ResponseWriter, r *http.Req
 			silent = 0
 			continue
 		case <-beat.C:
-			if silent++; silent > 2 || !ping(conn) {
+			if silent++; silent > 2 || !g.inTime(conn, func() error { return conn.WriteMessage(websocket.PingMessage, nil) }) {
 				g.Metrics.dropped()
 				return
 			}
@@ -73,7 +73,7 @@ func (g *Gateway) socket(ctx context.Context, w http.ResponseWriter, r *http.Req
 				out = append(out, notice{"2.0", "preconf_subscription", n})
 			}
 		}
-		if !send(conn, out) {
+		if !g.frames(conn, out) {
 			g.Metrics.dropped()
 			return
 		}
@@ -125,24 +125,20 @@ func (g *Gateway) answerFrame(s *subscriber, frame []byte) []any {
 	return []any{&rpcResponse{Version: "2.0", ID: r.ID, Result: true}}
 }
 
-// send writes frames, in time or not at all.
-func send(conn *websocket.Conn, out []any) bool {
+// frames writes frames, in time or not at all.
+func (g *Gateway) frames(conn *websocket.Conn, out []any) bool {
 	for _, one := range out {
-		if !inTime(conn, func() error { return conn.WriteJSON(one) }) {
+		if !g.inTime(conn, func() error { return conn.WriteJSON(one) }) {
 			return false
 		}
 	}
 	return true
 }
 
-func ping(conn *websocket.Conn) bool {
-	return inTime(conn, func() error { return conn.WriteMessage(websocket.PingMessage, nil) })
-}
-
 // inTime makes one write, which sets no deadline of its own, fail if it takes
 // too long.
-func inTime(conn *websocket.Conn, write func() error) bool {
-	slow := time.AfterFunc(writeWithin, func() { _ = conn.NetConn().SetWriteDeadline(past) })
+func (g *Gateway) inTime(conn *websocket.Conn, write func() error) bool {
+	slow := time.AfterFunc(g.writeWithin, func() { _ = conn.NetConn().SetWriteDeadline(past) })
 	defer slow.Stop()
 	return write() == nil
 }

@@ -20,7 +20,7 @@ import (
 // subscriber comes back with the id of the last event it had.
 const (
 	heartbeat   = 15 * time.Second
-	writeWithin = 5 * time.Second
+	writeWithin = 5 * time.Second // of one write to a subscriber
 	streamFor   = time.Hour
 )
 
@@ -106,7 +106,7 @@ func (g *Gateway) events(ctx context.Context, w http.ResponseWriter, s *subscrib
 	h.Set("X-Accel-Buffering", "no") // for a proxy in between
 	out := http.NewResponseController(w)
 	write := func(text string) bool {
-		slow := time.AfterFunc(writeWithin, func() { _ = out.SetWriteDeadline(past) })
+		slow := time.AfterFunc(g.writeWithin, func() { _ = out.SetWriteDeadline(past) })
 		defer slow.Stop()
 		_, err := w.Write([]byte(text))
 		return err == nil && out.Flush() == nil

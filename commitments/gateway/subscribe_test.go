@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"sidecar/commitments"
+	"sidecar/internal/httpd"
 	"sidecar/internal/ledger"
 	"sidecar/modules"
 )
@@ -347,5 +349,60 @@ func TestStatus_Received(t *testing.T) {
 	}
 	if status, body := ask(t, "GET", path, "", ""); status != 404 || !strings.Contains(body, "commitment_not_found") {
 		t.Errorf("refused: got %d %s", status, body)
+	}
+}
+
+// pipes is a listener without buffers: what nobody reads is not written.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	c, ok := <-p
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// TestSubscribe_SlowReader: who does not read is dropped, by either form, and
+// holds up nobody.
+func TestSubscribe_SlowReader(t *testing.T) {
+	h := open(t)
+	h.writeWithin = 50 * time.Millisecond
+	h.spawn(h.watch)
+	in := make(pipes)
+	s, err := httpd.New(httpd.Config{Name: "gateway", Addr: "x", Routes: h.Routes(), Log: h.Log, Clock: h.Clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.ServeListener(ctx, in) }()
+	t.Cleanup(func() { stop(); close(in); <-done })
+	for name, upgrade := range map[string]string{
+		"events": "", "socket": "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+	} {
+		asked := request(name[0], 1)
+		hash := asked.Hash()
+		c, server := net.Pipe()
+		in <- server
+		fmt.Fprintf(c, "GET %ssubscribe?request_hash=%#x HTTP/1.1\r\nHost: x\r\n%s\r\n", rest, hash[:], upgrade)
+		body := bufio.NewReader(c)
+		if _, err := http.ReadResponse(body, nil); err != nil { // the head, and no more
+			t.Fatalf("%s: %v", name, err)
+		}
+		for h.hub.len() != 1 {
+			time.Sleep(time.Millisecond)
+		}
+		if _, err := h.Commit(t.Context(), asked); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(30 * time.Second); h.hub.len() != 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%s: the subscriber is not dropped", name)
+			}
+		}
+		_ = c.Close()
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
 	"sidecar/internal/config"
 	"sidecar/internal/kv"
 	"sidecar/internal/metrics"
@@ -91,7 +93,7 @@ func (h *hosts) of(m *config.Module) modules.Host {
 	}
 	return modules.Host{
 		ID: m.ID, SigningID: m.SigningID, Spec: h.app.spec, Clock: h.app.clock, Log: h.app.log.With("module", m.ID),
-		State: h.parts.execution, Schedule: h.parts.schedule, Events: h.parts.events, Metrics: space,
+		State: following{h.parts.execution, func() phase0.Slot { return h.parts.schedule.Head() }}, Schedule: h.parts.schedule, Events: h.parts.events, Metrics: space,
 		Signer: &intents{signing: h.app.signing, module: m},
 		// Hexadecimal keeps apart ids that a file system would take for one.
 		Store: kv.New(filepath.Join(h.app.config.Data.Path, fmt.Sprintf("module-%x.json", m.ID))),

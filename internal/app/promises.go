@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"golang.org/x/sync/errgroup"
 
@@ -140,15 +141,12 @@ func promisers(g *config.Gateway, otherwise gateway.Party) []commitments.Key {
 	return all
 }
 
-// quoter signs quotes with the default committer's key.
-type quoter struct {
-	signer *signer.Signer
-	key    commitments.Key
-}
+// quoter signs quotes; the policy says with which keys.
+type quoter struct{ signer *signer.Signer }
 
 // Quote implements gateway.Quoter.
-func (q quoter) Quote(ctx context.Context, quote commitments.Quote) (commitments.SignedQuote, error) {
-	return q.signer.Quote(ctx, "gateway", q.key, quote)
+func (q quoter) Quote(ctx context.Context, committer bellatrix.ExecutionAddress, quote commitments.Quote) (commitments.SignedQuote, error) {
+	return q.signer.Quote(ctx, "gateway", commitments.ECDSAKey(committer), quote)
 }
 
 func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
@@ -179,7 +177,7 @@ func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
 		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
 		Exclusive: a.exclusive(g), Parties: parties,
 		Delegate: who.Delegate, Committer: who.Committer, SigningID: gatewaySigningID,
-		Quoter: quoter{p.signer, commitments.ECDSAKey(who.Committer)},
+		Quoter: quoter{p.signer},
 		Events: p.events, MaxRequests: g.Access.MaxRequests, MaxSubscribers: g.Access.MaxSubscribers, Access: access,
 		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})

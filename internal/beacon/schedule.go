@@ -30,8 +30,9 @@ type Schedule struct {
 	state    error     // nil: the node is in sync; else why not
 	polled   time.Time // when state was last learned
 	previous headEvent // the last head
-	stale    bool      // the duties of every epoch must be asked again
-	doubt    error     // why they could not be, if they could not
+	head     phase0.Slot
+	stale    bool  // the duties of every epoch must be asked again
+	doubt    error // why they could not be, if they could not
 }
 
 // held is what the node last said of one epoch.
@@ -105,6 +106,13 @@ func (s *Schedule) Ready() error {
 		return ErrUnavailable.With("duties are not known")
 	}
 	return s.doubt
+}
+
+// Head is the slot of the node's head, when it was last asked.
+func (s *Schedule) Head() phase0.Slot {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.head
 }
 
 // expired says whether the node has been silent about an epoch for too long:
@@ -221,6 +229,9 @@ func (s *Schedule) health(ctx context.Context, r *running) error {
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.head = n.HeadSlot
+	s.mu.Unlock()
 	now := s.clock.Slot()
 	switch {
 	case n.Syncing || n.Optimistic || n.ELOffline:

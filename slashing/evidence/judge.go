@@ -44,8 +44,7 @@ func Judge(f File, rules Rules, slasher common.Address, childHash common.Hash) (
 	if err := f.shape(); err != nil {
 		return Fault{}, err
 	}
-	delegation, err := f.Delegation.Message.Root()
-	if err != nil {
+	if _, err := f.Delegation.Message.Root(); err != nil {
 		return Fault{}, ErrMalformed.Wrap(err)
 	}
 	// 1. What was promised.
@@ -65,18 +64,32 @@ func Judge(f File, rules Rules, slasher common.Address, childHash common.Hash) (
 		return Fault{}, err
 	}
 	// 3. Who promised it.
+	if err := f.Signatures(rules); err != nil {
+		return Fault{}, err
+	}
+	return f.fault(number, p)
+}
+
+// Signatures says whether the proposer signed the delegation, and the delegate
+// the promises: what is known before the slot. The error is an Excuse, or
+// ErrMalformed.
+func (f File) Signatures(rules Rules) error {
+	delegation, err := f.Delegation.Message.Root()
+	if err != nil {
+		return ErrMalformed.Wrap(err)
+	}
 	if common.Hash(f.Delegation.SigningID) != rules.SigningID {
-		return Fault{}, OtherSigningID
+		return OtherSigningID
 	}
 	if !rules.signed(f.Delegation.Message.Proposer, delegation, f.Delegation.Nonce, f.Delegation.Signature) {
-		return Fault{}, DelegationSignature
+		return DelegationSignature
 	}
 	for _, s := range f.Promises {
 		if !rules.signed(f.Delegation.Message.Delegate, s.root(), s.Nonce, s.Signature) {
-			return Fault{}, PromiseSignature
+			return PromiseSignature
 		}
 	}
-	return f.fault(number, p)
+	return nil
 }
 
 // promise reads the promise i, if it is one for this slasher under the delegation.
