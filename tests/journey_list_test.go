@@ -56,6 +56,8 @@ func journeys() []journeyOf {
 		{"promise/two validators", journeyTwo},
 		{"promise/trusted builder", journeyBuilder},
 		{"promise/fabric", journeyFabric},
+		{"promise/formats in fulu ssz", journeyFormats(chain.Fulu, true)},
+		{"promise/formats in deneb json", journeyFormats(chain.Deneb, false)},
 		{"wallet/promised", journeyWallet},
 		{"wallet/refused", journeyWalletPolicy(false)},
 		{"wallet/passed on", journeyWalletPolicy(true)},

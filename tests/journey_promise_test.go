@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,6 +25,7 @@ import (
 const (
 	journeyAsk    = "/commitments/v0/gateway/commitmentRequest"
 	journeyResult = "/commitments/v0/gateway/commitmentResult/"
+	journeyStatus = "/commitments/v0/gateway/status/"
 )
 
 // journeyPromise is a transaction with the request for its place.
@@ -98,6 +100,25 @@ func (j *journey) verdict(p journeyPromise, want string) {
 	got, reason, err := j.car.Verdict(j.ctx, p.req.Hash())
 	if err != nil || got != want {
 		j.Errorf("the promise for slot %d is %s (%s), want %s: %v", p.slot, got, reason, want, err)
+	}
+	j.told(p, want)
+}
+
+// told wants the searcher to hear the same of the gateway, with the block that
+// the chain has.
+func (j *journey) told(p journeyPromise, want string) {
+	j.Helper()
+	status, text, err := journeyCall(http.MethodGet, j.car.GatewayURL+journeyStatus+p.req.Hash().String(), "", nil)
+	var s commitments.Status
+	if err == nil && status == http.StatusOK {
+		err = json.Unmarshal(text, &s)
+	}
+	states := map[string][]commitments.State{
+		"kept": {commitments.StateIncluded, commitments.StateFinal}, "broken": {commitments.StateAbsent, commitments.StateFinal},
+		"excused": {commitments.StateSlotMissed, commitments.StateAbsent, commitments.StateOrphaned, commitments.StateFinal},
+	}
+	if err != nil || status != http.StatusOK || s.Outcome != want || !slices.Contains(states[want], s.State) || s.Slot != uint64(p.slot) {
+		j.Errorf("the searcher hears %d %s, want %s: %v", status, text, want, err)
 	}
 }
 

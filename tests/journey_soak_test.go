@@ -31,9 +31,12 @@ func journeyMuxPromise(t *testing.T) {
 		relay, other := j.net.Relays[i], j.net.Relays[1-i]
 		j.play("a promise through "+relay.Name, func(slot phase0.Slot) error {
 			slot = j.next(slot+1, j.net.Validators[i].Pubkey)
-			p, err := j.want(slot, 1)
+			if err := j.wait(slot-2, 0); err != nil { // its epoch is known by then
+				return err
+			}
+			p, err := j.wantOf(i, slot) // a searcher without a promise that is still open
 			if err == nil {
-				err = p[0].ask(j.car.GatewayURL)
+				err = p.ask(j.car.GatewayURL)
 			}
 			if err != nil {
 				return err
@@ -41,7 +44,7 @@ func journeyMuxPromise(t *testing.T) {
 			if _, err := j.outcome(slot, simnet.FromBuilder, relay.Name); err != nil {
 				return err
 			}
-			if j.index(p[0]) < 0 {
+			if j.index(p) < 0 {
 				return fmt.Errorf("the transaction is not in the block of slot %d", slot)
 			}
 			for _, endpoint := range []string{"delegate", "constraints"} {

@@ -90,7 +90,7 @@ func ParseIdentities(text []byte) (out []Identity, err error) {
 func parseIdentity(words []string) (one Identity, err error) {
 	one.Name = words[0]
 	if len(words) < 2 || len(one.Name) > 64 {
-		return one, errors.New("want a name and sha256: or address:")
+		return one, errors.New("want a name, and sha256 or address")
 	}
 	switch kind, value, _ := strings.Cut(words[1], ":"); {
 	case kind == "sha256" && len(value) == 2*len(one.KeyHash):

@@ -23,8 +23,8 @@ func TestWorstBaseFee(t *testing.T) {
 	}
 }
 
-// offers are what wallets make of a base fee and of what is suggested to them.
-var offers = map[string]func(base, tip *big.Int) *big.Int{
+// caps are what wallets make of a base fee and of what is suggested to them.
+var caps = map[string]func(base, tip *big.Int) *big.Int{
 	"ethers, cast, web3.py, geth": func(base, tip *big.Int) *big.Int { return sum(sum(base, base), tip) },
 	"viem, MetaMask":              func(base, tip *big.Int) *big.Int { return sum(ratio(base, 12, 10), tip) },
 }
@@ -51,7 +51,7 @@ func TestFees_EveryWalletPasses(t *testing.T) {
 			tipAfter := h.quantity("eth_maxPriorityFeePerGas")
 			before, after := big.NewInt(int64(base)), big.NewInt(int64(base*9/8))
 			worst, worstAfter := worstBaseFee(before, uint64(slot-99)), worstBaseFee(after, uint64(slot-100))
-			for wallet, cap := range offers {
+			for wallet, cap := range caps {
 				for _, c := range []struct {
 					read         string
 					offer, worst *big.Int
@@ -112,6 +112,25 @@ func TestFees_Unpriced(t *testing.T) {
 	h.gate.unpriced = errFull
 	if got := h.quantity("eth_gasPrice"); got.Cmp(big.NewInt(1)) != 0 {
 		t.Errorf("gas price %v though no slot has a price", got)
+	}
+}
+
+// TestOffers: the gateway is asked once for many wallets, and again a moment later.
+func TestOffers(t *testing.T) {
+	h := open(t)
+	h.offers.life = offersLife
+	for range 10 {
+		if slots, err := h.Wallet.open(t.Context()); err != nil || len(slots) != 2 {
+			t.Fatalf("%d slots, %v", len(slots), err)
+		}
+	}
+	h.gate.slots = nil
+	if slots, err := h.Wallet.open(t.Context()); err != nil || len(slots) != 2 {
+		t.Errorf("at the same time %d slots, %v", len(slots), err)
+	}
+	h.setSlot(100, offersLife)
+	if slots, err := h.Wallet.open(t.Context()); err != nil || len(slots) != 0 {
+		t.Errorf("a moment later %d slots, %v", len(slots), err)
 	}
 }
 

@@ -51,6 +51,10 @@ func testSpec() chain.Spec {
 	}
 }
 
+func testClock() *chain.Clock {
+	return chain.NewClock(testSpec(), func() time.Time { return testSpec().GenesisTime.Add(20 * time.Minute) })
+}
+
 // house is a wallet endpoint on a socket, a node on another, and a gateway whose
 // pages are in memory. It stands at the start of slot 100; slots 102 and 104 are
 // ours.
@@ -90,6 +94,7 @@ func open(t *testing.T, edit ...func(*Config)) *house {
 	if h.Wallet, err = New(c); err != nil {
 		t.Fatal(err)
 	}
+	h.offers.life = 0 // the clock stands
 	server, err := httpd.New(httpd.Config{
 		Name: "wallet", Addr: "127.0.0.1:0", Routes: h.Routes(), Log: slog.New(slog.DiscardHandler), Clock: clock,
 		AllowOrigin: len(c.Origins) > 0, Drain: time.Second,

@@ -155,7 +155,7 @@ func (w *Wallet) request(slot phase0.Slot, raw []byte) (commitments.Request, err
 // open are our slots that promise our commitment type, near enough, ascending.
 // Faults: the schedule's.
 func (w *Wallet) open(ctx context.Context) (slots []commitments.SlotCapability, err error) {
-	all, err := w.Gateway.Capabilities(ctx)
+	all, err := w.capabilities(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -167,6 +167,26 @@ func (w *Wallet) open(ctx context.Context) (slots []commitments.SlotCapability, 
 	}
 	slices.SortFunc(slots, func(a, b commitments.SlotCapability) int { return cmp.Compare(a.Slot, b.Slot) })
 	return slots, nil
+}
+
+// capabilities are the gateway's, a moment old at most: they are not free, and
+// every wallet asks for what follows from them, again and again.
+func (w *Wallet) capabilities(ctx context.Context) (commitments.Capabilities, error) {
+	now := w.Clock.Now()
+	w.offers.mu.Lock()
+	all, age := w.offers.all, now.Sub(w.offers.at)
+	w.offers.mu.Unlock()
+	if age >= 0 && age < w.offers.life { // the zero time is long ago
+		return all, nil
+	}
+	all, err := w.Gateway.Capabilities(ctx)
+	if err != nil {
+		return all, err
+	}
+	w.offers.mu.Lock()
+	defer w.offers.mu.Unlock()
+	w.offers.all, w.offers.at = all, now
+	return all, nil
 }
 
 // mayForward says whether the node may have what was refused: nothing that

@@ -124,6 +124,7 @@ type Wallet struct {
 	sends    *quota.Buckets
 	promised *index
 	fees     fees
+	offers   offers
 	slots    chan struct{} // cap MaxRequests
 	waiting  chan struct{} // cap MaxWaiting
 	heavy    chan struct{} // cap MaxHeavy
@@ -178,10 +179,21 @@ func New(c Config) (*Wallet, error) {
 		return nil, err
 	}
 	return &Wallet{
-		Config: c, signer: signer, sample: sample, promised: newIndex(c.Views, signer), calls: quota.NewBuckets(maxCallers), sends: quota.NewBuckets(maxCallers),
+		Config: c, signer: signer, sample: sample, promised: newIndex(c.Views, signer), offers: offers{life: offersLife}, calls: quota.NewBuckets(maxCallers), sends: quota.NewBuckets(maxCallers),
 		slots: make(chan struct{}, c.MaxRequests), waiting: make(chan struct{}, c.MaxWaiting),
 		heavy: make(chan struct{}, c.MaxHeavy), drained: make(chan struct{}),
 	}, nil
+}
+
+// offersLife is how old the gateway's capabilities may be that slots are chosen by.
+const offersLife = 100 * time.Millisecond
+
+// offers are the gateway's capabilities when they were last asked for.
+type offers struct {
+	mu   sync.Mutex
+	all  commitments.Capabilities
+	at   time.Time
+	life time.Duration
 }
 
 // Drain ends the waits for receipts: their callers hear that the transaction is

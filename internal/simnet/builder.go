@@ -51,8 +51,9 @@ type BuilderOptions struct {
 type BuilderKnobs struct {
 	Off     bool
 	Lie     Lie
-	Payment *uint256.Int // wei to the fee recipient, in the last transaction; nil: 0.01 ETH
-	Value   *uint256.Int // claims this value (wei) instead of what the block pays
+	Format  commitments.ProofFormat // of its proofs; default EL-MPT v1
+	Payment *uint256.Int            // wei to the fee recipient, in the last transaction; nil: 0.01 ETH
+	Value   *uint256.Int            // claims this value (wei) instead of what the block pays
 }
 
 // Builder builds one block per slot on the head, of the transactions that
@@ -201,7 +202,7 @@ func (b *Builder) work(ctx context.Context, j job) error {
 			proven = offer
 		}
 	}
-	proofs, err := b.prove(j, demands, proven, knobs.Lie)
+	proofs, err := b.prove(j, demands, proven, knobs)
 	if err != nil {
 		return err
 	}
@@ -319,7 +320,8 @@ func (b *Builder) payment(j job, wei *uint256.Int) ([]byte, error) {
 }
 
 // prove makes the proofs of a builder of this honesty, against a block.
-func (b *Builder) prove(j job, demands []constraint, of *deneb.ExecutionPayload, lie Lie) ([]constraint, error) {
+func (b *Builder) prove(j job, demands []constraint, of *deneb.ExecutionPayload, k BuilderKnobs) ([]constraint, error) {
+	lie := k.Lie
 	if lie == NoProofs || len(demands) == 0 {
 		return []constraint{}, nil
 	}
@@ -327,7 +329,7 @@ func (b *Builder) prove(j job, demands []constraint, of *deneb.ExecutionPayload,
 	if err != nil {
 		return nil, err
 	}
-	proofs := []constraint{}
+	proofs, indices := []constraint{}, []uint64{}
 	for _, c := range demands {
 		_, tx, err := commitments.DecodeInclusion(c.Payload)
 		i := p.index(tx)
@@ -338,11 +340,16 @@ func (b *Builder) prove(j job, demands []constraint, of *deneb.ExecutionPayload,
 			b.log.Info("A demanded transaction does not fit", "slot", j.slot)
 			continue
 		}
-		proof, err := p.prove(i)
+		indices = append(indices, uint64(i)) // #nosec G115 -- an index
+		proof, err := p.prove(i, k.Format)
 		if err != nil {
 			return nil, err
 		}
 		proofs = append(proofs, constraint{c.Type, proof})
+	}
+	if k.Format == commitments.ProofBolt && len(proofs) > 0 {
+		one, err := p.proveAll(indices)
+		return []constraint{{commitments.TypeInclusion, one}}, err
 	}
 	return proofs, nil
 }

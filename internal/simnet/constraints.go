@@ -316,6 +316,9 @@ func (r *Relay) headerWithProofs(w http.ResponseWriter, req *http.Request, _ []b
 		types, payloads = append(types, number(p.Type)), append(payloads, p.Payload)
 	}
 	data["proofs"] = must(json.Marshal(obj{"constraintTypes": types, "payloads": payloads}))
+	if len(payloads) == 1 && commitments.FormatOf(payloads[0]) == commitments.ProofBolt {
+		data["proofs"] = json.RawMessage(payloads[0]) // Bolt's object is in the place of the lists
+	}
 	w.Header().Set("Eth-Consensus-Version", r.fork.String())
 	answer(w, http.StatusOK, obj{"version": r.fork.String(), "data": data})
 }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 
 	"github.com/attestantio/go-eth2-client/spec/deneb"
+	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/rawdb"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/ethereum/go-ethereum/rlp"
 	"github.com/ethereum/go-ethereum/trie"
 	"github.com/ethereum/go-ethereum/trie/trienode"
@@ -19,6 +21,7 @@ import (
 // prover makes inclusion proofs for one block. Its trie is geth's own.
 type prover struct {
 	headerRLP []byte
+	roots     commitments.HeaderRoots
 	txs       [][]byte
 	trie      *trie.Trie
 }
@@ -40,6 +43,11 @@ func newProver(fork chain.Fork, p *deneb.ExecutionPayload, beaconRoot common.Has
 	if got := pr.trie.Hash(); got != block.TxHash() {
 		return nil, fmt.Errorf("transactions root %s, the header says %s", got, block.TxHash())
 	}
+	h := block.Header()
+	pr.roots = commitments.HeaderRoots{Transactions: h.TxHash, Withdrawals: *h.WithdrawalsHash, ParentBeacon: beaconRoot}
+	if h.RequestsHash != nil {
+		pr.roots.Requests = *h.RequestsHash
+	}
 	return pr, nil
 }
 
@@ -53,16 +61,32 @@ func (p *prover) index(tx []byte) int {
 	return -1
 }
 
-// prove encodes the proof of transaction i under both roots of the header.
-func (p *prover) prove(i int) ([]byte, error) {
+// prove encodes the proof of transaction i in a format.
+func (p *prover) prove(i int, format commitments.ProofFormat) ([]byte, error) {
 	index := uint64(i) // #nosec G115 -- an index
-	var nodes trienode.ProofList
-	if err := p.trie.Prove(rlp.AppendUint64(nil, index), &nodes); err != nil {
+	var list trienode.ProofList
+	if err := p.trie.Prove(rlp.AppendUint64(nil, index), &list); err != nil {
 		return nil, fmt.Errorf("prove transaction %d: %w", i, err)
 	}
-	proof := commitments.InclusionProof{HeaderRLP: p.headerRLP, Index: index, Branch: commitments.ProveTransaction(p.txs, index)}
-	for _, n := range nodes {
-		proof.Nodes = append(proof.Nodes, n)
+	nodes := make([][]byte, len(list))
+	for n := range list {
+		nodes[n] = list[n]
 	}
-	return proof.Encode()
+	branch := commitments.ProveTransaction(p.txs, index)
+	switch format {
+	case commitments.ProofRoots:
+		return commitments.RootsProof{Roots: p.roots, Index: index, Nodes: nodes}.Encode()
+	case commitments.ProofBranch:
+		return commitments.BranchProof{Hash: phase0.Hash32(crypto.Keccak256Hash(p.txs[i])), Index: index, Branch: branch}.Encode(), nil
+	}
+	return commitments.InclusionProof{HeaderRLP: p.headerRLP, Index: index, Nodes: nodes, Branch: branch}.Encode()
+}
+
+// proveAll encodes one multiproof of some transactions, as Bolt's builder did.
+func (p *prover) proveAll(indices []uint64) ([]byte, error) {
+	all := commitments.BoltProofs{Indices: indices, Helpers: commitments.ProveTransactions(p.txs, indices)}
+	for _, i := range indices {
+		all.Hashes = append(all.Hashes, phase0.Hash32(crypto.Keccak256Hash(p.txs[i])))
+	}
+	return all.Encode()
 }
