@@ -254,22 +254,26 @@ func (g *Gateway) seat(c caller, promise bool) (leave func(), err error) {
 	return leave, nil
 }
 
-// address is where a request comes from: the connection, or what a trusted proxy
-// says. direct is false for the latter. Fault: ErrForwarded.
 func (g *Gateway) address(a asked) (from netip.Addr, direct bool, err error) {
-	if !g.Access.trusted(a.remote) {
-		return a.remote, true, nil
+	return g.Access.From(a.remote, a.header)
+}
+
+// From is where a request comes from: the connection, or what a trusted proxy
+// says. direct is false for the latter. Fault: ErrForwarded.
+func (a *Access) From(remote netip.Addr, header func(name string) string) (from netip.Addr, direct bool, err error) {
+	if !a.trusted(remote) {
+		return remote, true, nil
 	}
-	value := a.header(g.Access.ForwardedHeader) // several lines are joined with a comma
+	value := header(a.ForwardedHeader) // several lines are joined with a comma
 	if value == "" {
-		return a.remote, true, nil // the proxy asks for itself
+		return remote, true, nil // the proxy asks for itself
 	}
 	for items := strings.Split(value, ","); len(items) > 0; items = items[:len(items)-1] {
 		from, err := netip.ParseAddr(strings.TrimSpace(items[len(items)-1]))
 		if err != nil || from.Zone() != "" {
 			return from, false, ErrForwarded
 		}
-		if from = from.Unmap(); !g.Access.trusted(from) || len(items) == 1 {
+		if from = from.Unmap(); !a.trusted(from) || len(items) == 1 {
 			return from, false, nil
 		}
 	}

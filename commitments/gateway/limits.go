@@ -65,11 +65,15 @@ func admit(now commitments.View, seen uint64, d commitments.Draft, limit commitm
 	return nil
 }
 
-// overtaken says whether a promise made after seen touches one of names.
+// overtaken says whether a promise made after seen touches one of names. The
+// promises of a page are in the order they were made: what is new stands last.
 func overtaken(p commitments.Page, seen uint64, names []string) bool {
-	return slices.ContainsFunc(p.Promises, func(p commitments.Promise) bool {
-		return p.Seq > seen && slices.ContainsFunc(p.Touches, func(t string) bool { return slices.Contains(names, t) })
-	})
+	for i := len(p.Promises) - 1; i >= 0 && p.Promises[i].Seq > seen; i-- {
+		if slices.ContainsFunc(p.Promises[i].Touches, func(t string) bool { return slices.Contains(names, t) }) {
+			return true
+		}
+	}
+	return false
 }
 
 // add is a + b, or the greatest number if that is more.

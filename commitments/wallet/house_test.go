@@ -60,13 +60,14 @@ func testClock() *chain.Clock {
 // ours.
 type house struct {
 	*Wallet
-	t      *testing.T
-	url    string
-	node   *node
-	gate   *gate
-	key    *ecdsa.PrivateKey
-	sender common.Address
-	http   *http.Client
+	t       *testing.T
+	url     string
+	node    *node
+	gate    *gate
+	key     *ecdsa.PrivateKey
+	origins []string
+	sender  common.Address
+	http    *http.Client
 
 	mu sync.Mutex
 	at time.Time
@@ -74,7 +75,13 @@ type house struct {
 
 func open(t *testing.T, edit ...func(*Config)) *house {
 	t.Helper()
-	h := &house{t: t, gate: &gate{slots: []phase0.Slot{102, 104}, refuse: map[phase0.Slot]error{}}}
+	return openFor(t, nil, edit...)
+}
+
+// openFor is open for web pages too.
+func openFor(t *testing.T, origins []string, edit ...func(*Config)) *house {
+	t.Helper()
+	h := &house{t: t, origins: origins, gate: &gate{slots: []phase0.Slot{102, 104}, refuse: map[phase0.Slot]error{}}}
 	var err error
 	if h.key, err = crypto.ToECDSA(append(make([]byte, 31), 7)); err != nil {
 		t.Fatal(err)
@@ -97,7 +104,7 @@ func open(t *testing.T, edit ...func(*Config)) *house {
 	h.offers.life = 0 // the clock stands
 	server, err := httpd.New(httpd.Config{
 		Name: "wallet", Addr: "127.0.0.1:0", Routes: h.Routes(), Log: slog.New(slog.DiscardHandler), Clock: clock,
-		AllowOrigin: len(c.Origins) > 0, Drain: time.Second,
+		Origins: h.origins, Drain: time.Second,
 	})
 	if err == nil {
 		err = server.Listen()

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/big"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -101,10 +102,12 @@ type Config struct {
 	SyncTimeout    time.Duration // of eth_sendRawTransactionSync; default 20 s
 	SyncMaxTimeout time.Duration // the most a caller may ask for; default 60 s
 
-	Origins     []string // of web pages that may ask; "*" is any. None by default
-	MaxRequests int      // HTTP requests at a time; one more is ErrBusy. Default 64
-	MaxWaiting  int      // of them, those that wait for receipts. Default half
-	MaxHeavy    int      // calls at a time that make the node work; others wait. Default 4
+	// From is where a request comes from, if not from its connection's end: what a
+	// trusted proxy says. Optional.
+	From        func(remote netip.Addr, header func(name string) string) (netip.Addr, error)
+	MaxRequests int // HTTP requests at a time; one more is ErrBusy. Default 64
+	MaxWaiting  int // of them, those that wait for receipts. Default half
+	MaxHeavy    int // calls at a time that make the node work; others wait. Default 4
 	// Calls and Sends are how often one address may call, and send transactions.
 	// The zero Rate is no limit.
 	Calls, Sends quota.Rate

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -12,6 +13,7 @@ import (
 	"sidecar/commitments/wallet"
 	"sidecar/internal/beacon"
 	"sidecar/internal/execution"
+	"sidecar/internal/harden"
 	"sidecar/internal/httpd"
 	"sidecar/internal/ledger"
 	"sidecar/internal/quota"
@@ -29,6 +31,9 @@ var (
 // walletNodeTimeout bounds one call of a wallet at the execution node: eth_call
 // may take it seconds.
 const walletNodeTimeout = 5 * time.Second
+
+// walletConns is how many connections wallets may have.
+const walletConns = 1024
 
 // walletFace is the RPC URL for wallets, with connections of its own to the
 // execution node: what admission reads never waits for a wallet.
@@ -49,7 +54,7 @@ func newWalletFace(a *App) (*walletFace, error) {
 		Spec: a.spec, Clock: a.clock, Gateway: a.promises.gateway, Schedule: a.promises.schedule, Views: a.promises.ledger, Node: node,
 		Type: c.CommitmentType, Slasher: c.Slasher, Passthrough: c.WithoutPromise == "passthrough", MaxSlotsAhead: c.MaxSlotsAhead,
 		FeeHints: c.FeeHints, FeeHold: c.FeeHold, FeeGas: c.FeeGas, MinTip: c.MinTip.ToBig(),
-		SyncTimeout: c.SyncTimeout, SyncMaxTimeout: c.SyncMaxTimeout, Origins: c.CORSOrigins,
+		SyncTimeout: c.SyncTimeout, SyncMaxTimeout: c.SyncMaxTimeout, From: a.promises.from,
 		Calls: tenSeconds(c.CallsPerSecond), Sends: tenSeconds(c.TransactionsPerSecond),
 		Log: a.log.With("part", "wallet"), Metrics: wallet.NewMetrics(a.metrics),
 	}
@@ -84,6 +89,12 @@ func (a *App) bolt() (*wallet.Bolt, error) {
 	}, nil
 }
 
+// from is where a caller's request comes from, by the gateway's trusted proxies.
+func (p *promises) from(remote netip.Addr, header func(name string) string) (netip.Addr, error) {
+	from, _, err := p.gateway.Access.From(remote, header)
+	return from, err
+}
+
 // tenSeconds allows ten seconds' worth at once.
 func tenSeconds(perSecond float64) quota.Rate {
 	return quota.Rate{PerSecond: perSecond, Burst: max(10*perSecond, 1)}
@@ -95,10 +106,11 @@ func (a *App) walletServer(measures *httpd.Metrics) (*httpd.Server, error) {
 		return nil, nil
 	}
 	c := a.config.Wallet
+	most := connections(walletConns, harden.Descriptors()/2) // beside the gateway's half
 	s, err := httpd.New(httpd.Config{
 		Name: "wallet", Addr: address(c.Host.String(), c.Port), Routes: a.wallet.Routes(),
-		Log: a.log.With("part", "wallet"), Clock: a.clock, Metrics: measures, MaxConns: 2048, MaxConnsPerIP: 128,
-		ReadTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, AccessLevel: slog.LevelDebug, AllowOrigin: len(c.CORSOrigins) > 0,
+		Log: a.log.With("part", "wallet"), Clock: a.clock, Metrics: measures, MaxConns: most, MaxConnsPerIP: most / 4,
+		BodyMemory: gatewayBodies, Origins: c.CORSOrigins, ReadTimeout: gatewayRead, IdleTimeout: gatewayIdle, AccessLevel: slog.LevelDebug,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the wallet endpoint: %w", err)

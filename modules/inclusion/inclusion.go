@@ -119,7 +119,7 @@ func New(host modules.Host, decode func(into any) error) (modules.Module, error)
 		info: modules.Info{
 			ID: host.ID, SigningID: host.SigningID,
 			CommitmentTypes: []uint64{commitments.TypeInclusion, commitments.TypeProvableInclusion}, ConstraintTypes: []uint64{commitments.TypeInclusion},
-			Excuses: []string{reasonMissed},
+			Excuses: excuses,
 		},
 		state: host.State, duties: host.Schedule, signer: types.LatestSignerForChainID(id), chain: id,
 		spec: host.Spec, price: price, policy: policy, maxGas: gas, proofs: newProofs(proposing(host)),

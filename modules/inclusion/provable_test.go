@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/big"
+	"slices"
 	"testing"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -124,6 +125,15 @@ func TestProvable_AsTheContract(t *testing.T) {
 		}
 		if c.ok && (p.Slot != slot || p.ProposerIndex != uint64(proposerIndex) || p.Sender != common.Address(w.from.addr) || p.Nonce != 5) {
 			t.Errorf("%s: the contract reads %+v", name, p)
+		}
+	}
+}
+
+// TestExcuses: what searchers are told are the names that verdicts have.
+func TestExcuses(t *testing.T) {
+	for _, e := range []evidence.Excuse{evidence.NonceUsed, evidence.NonceSpentInBlock, evidence.FundsTooLow, evidence.SenderHasCode, evidence.BaseFeeAboveCap, evidence.GasAboveBlock} {
+		if !slices.Contains(excuses, string(e)) {
+			t.Errorf("%s is not told", e)
 		}
 	}
 }

@@ -270,6 +270,14 @@ const (
 	reasonAbsent = "absent"
 )
 
+// excuses are why a promise that was not kept is not broken: there is no block
+// or no payload, or a proof shows that the transaction could not be in it, by
+// the names of the contracts' errors. [contracts/src/FaultVerifier.sol]
+var excuses = []string{
+	reasonMissed, "slot_orphaned", "payload_empty",
+	"NonceUsed", "NonceSpentInBlock", "FundsTooLow", "SenderHasCode", "BaseFeeAboveCap", "GasAboveBlock",
+}
+
 // Audit judges every promise on page by the canonical block of its slot: kept if
 // the block contains the transaction, excused if there is no block.
 func (m *Module) Audit(ctx context.Context, page commitments.Page, b commitments.Block) ([]commitments.Verdict, error) {
