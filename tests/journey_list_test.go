@@ -69,6 +69,7 @@ func journeys() []journeyOf {
 		journeyKilledLate("with the block out", journeyBlockAt),
 		{"promise/quote", journeyQuote},
 		{"promise/reasons", journeyReasons},
+		{"promise/blobs", journeyBlobs},
 		{"promise/limits", journeyLimits},
 		{"promise/files", journeyFiles},
 		journeyCrash("after the promise", func(*journey, journeyPromise) error { return nil }),

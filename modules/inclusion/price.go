@@ -127,12 +127,15 @@ func (m *Module) charge(t *tx, view commitments.View, slot phase0.Slot, head mod
 	}
 	// Some room for promises made meanwhile, if the tip pays for it: else any
 	// promise at all has the price looked at again.
-	usedBelow = l.used + 1
-	if l.used += l.limit / 16; offered.Cmp(m.price.tip(l)) >= 0 {
-		usedBelow = l.used + 1
+	usedBelow = above(l.used, 1)
+	if l.used = above(l.used, l.limit/16); offered.Cmp(m.price.tip(l)) >= 0 {
+		usedBelow = above(l.used, 1)
 	}
 	return usedBelow, nil
 }
+
+// above is n + by, or the greatest number if that is less.
+func above(n, by uint64) uint64 { return n + min(by, math.MaxUint64-n) }
 
 // effectiveTip is what t tips per gas at a base fee; below 0 if it cannot pay
 // that. [EIP-1559]

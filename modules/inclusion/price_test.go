@@ -220,6 +220,34 @@ func TestCommit_Price(t *testing.T) {
 	}
 }
 
+// TestPrice_Blobs: each blob costs its price, over the gas of a transfer.
+func TestPrice_Blobs(t *testing.T) {
+	w := newBlobWorld(t)
+	view := commitments.View{Page: pageOf(fuluSlot), Limit: commitments.Cost{Gas: 30_000_000, Blobs: 6}}
+	var tips []int64
+	for _, c := range []struct {
+		blobs int
+		price int64 // wei
+	}{{1, 0}, {1, 21e12}, {2, 21e12}} {
+		w.price.blob = big.NewInt(c.price)
+		raw := w.from.sign(t, blobTx(c.blobs, types.BlobSidecarVersion1))
+		p, err := w.Price(t.Context(), view, requestOf(fuluSlot, raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tips = append(tips, p.Tip.ToBig().Int64())
+	}
+	if tips[1]-tips[0] != 1e9 || tips[2]-tips[0] != 2e9 {
+		t.Errorf("no price, one blob, two: %v", tips)
+	}
+	if _, err := w.ask(t, fuluSlot, view, w.from.sign(t, blobTx(2, types.BlobSidecarVersion1))); !errors.Is(err, ErrTipTooLow) {
+		t.Errorf("two blobs for a tip of 2 gwei: %v", err)
+	}
+	if _, err := w.ask(t, fuluSlot, view, w.from.sign(t, blobTx(1, types.BlobSidecarVersion1))); err != nil {
+		t.Errorf("one blob for it: %v", err)
+	}
+}
+
 // TestPrice_Refuses what cannot be promised at any price; a poor sender may ask.
 func TestPrice_Refuses(t *testing.T) {
 	w := priced(t, func(*Config) {})
