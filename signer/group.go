@@ -3,6 +3,7 @@ package signer
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -15,14 +16,14 @@ import (
 // deadline may end: others wait for it.
 const groupTimeout = 2 * time.Second
 
-// group is one signature of a delegate over commitments that are all on disk:
-// those that became durable in one step, or one that is signed again. Who leads
-// makes it; everyone else waits for it, with a deadline of his own. It fails for
-// all or none, and then each may ask again: nothing of it was shown to anybody.
+// group is commitments that a delegate signs at once: what became durable in one
+// step of the ledger, or one that is signed again. All of them are on disk. It fails
+// for all or none, and then each may ask again: nothing of it was shown to anybody.
 type group struct {
-	done chan struct{} // closed when the rest is final
+	done chan struct{} // closed when proxies and err are final
 
 	seqs    []uint64 // ascending
+	entries []ledger.Entry
 	proxies []commitments.ProxySignature
 	err     error
 }
@@ -33,23 +34,26 @@ type groupOf struct {
 	signingID phase0.Root
 }
 
-// inked has the keys of an entry sign. The delegate's signature needs none of the
-// committer's, so both are made at the same time by different callers.
+// turns has a delegate sign one thing at a time. Groups that come meanwhile wait
+// and are signed together, so that the signatures grow and not their number.
+type turns struct {
+	turn chan struct{} // cap 1
+
+	mu      sync.Mutex
+	waiting []*group
+}
+
+// inked has the keys of an entry sign.
 func (s *Signer) inked(ctx context.Context, r ledger.Receipt) (ink ledger.Ink, err error) {
-	if r.Entry.Delegate.IsZero() {
-		ink.Signature, err = s.ink(ctx, r.Entry)
+	if ink.Signature, err = s.ink(ctx, r.Entry); err != nil || r.Entry.Delegate.IsZero() {
 		return ink, err
 	}
-	g := s.join(ctx, r)
-	if ink.Signature, err = s.ink(ctx, r.Entry); err != nil {
-		return ink, err
-	}
-	ink.Proxy, err = g.wait(ctx, r.Seq)
+	ink.Proxy, err = s.join(ctx, r).wait(ctx, r.Seq)
 	return ink, err
 }
 
-// join returns the group of an entry. The first to come leads: it makes the
-// signature before it returns.
+// join returns the group of an entry. The first to come sees to it that it is
+// signed before it returns, whatever becomes of its own caller: others wait for it.
 func (s *Signer) join(ctx context.Context, r ledger.Receipt) *group {
 	of := groupOf{r.Entry.Delegate, r.Entry.SigningID}
 	var found any
@@ -65,22 +69,61 @@ func (s *Signer) join(ctx context.Context, r ledger.Receipt) *group {
 	if g, ok := found.(*group); known && ok {
 		return g
 	}
-	fresh.err = ErrBadSignature.With("the group was not signed") // unless it is
-	defer close(fresh.done)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), groupTimeout)
-	defer cancel()
-	fresh.proxies, fresh.err = s.signGroup(ctx, of, fresh.take(of, members))
+	fresh.take(of, members)
+	// Nobody waits longer than for the signature under way, and for the next.
+	t := s.turnsOf(of)
+	t.mu.Lock()
+	t.waiting = append(t.waiting, fresh)
+	t.mu.Unlock()
+	select {
+	case <-fresh.done:
+	case t.turn <- struct{}{}:
+		s.signWaiting(ctx, of, t)
+		<-t.turn
+	}
 	return fresh
 }
 
-// take notes the members that are of the group and returns their commitments.
-func (g *group) take(of groupOf, members []ledger.Receipt) (entries []ledger.Entry) {
+func (s *Signer) turnsOf(of groupOf) *turns {
+	found, _ := s.turns.LoadOrStore(of, &turns{turn: make(chan struct{}, 1)})
+	t, _ := found.(*turns) // nothing else is stored
+	return t
+}
+
+// take notes the members that are of the group.
+func (g *group) take(of groupOf, members []ledger.Receipt) {
 	for i := range members {
 		if e := &members[i].Entry; (groupOf{e.Delegate, e.SigningID}) == of {
-			g.seqs, entries = append(g.seqs, members[i].Seq), append(entries, *e)
+			g.seqs, g.entries = append(g.seqs, members[i].Seq), append(g.entries, *e)
 		}
 	}
-	return entries
+}
+
+// signWaiting signs all that waits, as one group.
+func (s *Signer) signWaiting(ctx context.Context, of groupOf, t *turns) {
+	t.mu.Lock()
+	groups := t.waiting
+	t.waiting = nil
+	t.mu.Unlock()
+	var entries []ledger.Entry
+	for _, g := range groups {
+		entries = append(entries, g.entries...)
+	}
+	if len(entries) == 0 {
+		return // the turn before took them
+	}
+	proxies, err := []commitments.ProxySignature(nil), error(ErrBadSignature.With("the group was not signed")) // unless it is
+	defer func() {
+		for _, g := range groups {
+			if g.err = err; err == nil {
+				g.proxies, proxies = proxies[:len(g.entries)], proxies[len(g.entries):]
+			}
+			close(g.done)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), groupTimeout)
+	defer cancel()
+	proxies, err = s.signGroup(ctx, of, entries)
 }
 
 // signGroup has the delegate sign the root of a group: as a module's object, under

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"sidecar/chain"
 	"sidecar/commitments"
@@ -461,4 +463,59 @@ func e2(t testing.TB, d *duo, e ledger.Entry) ledger.Entry {
 	draft.Commitment.Payload = []byte{0xff}
 	e.Draft = &draft
 	return d.rooted(t, e)
+}
+
+// TestGroup_Waiting: what becomes durable while the delegate signs is signed
+// together when it has done, with one signature more.
+func TestGroup_Waiting(t *testing.T) {
+	d := newDuo(t)
+	busy, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	d.knob(func(key commitments.Key, _ commitments.Message) error {
+		if key.IsBLS() {
+			once.Do(func() { close(busy); <-release })
+		}
+		return nil
+	})
+	entries := []ledger.Entry{d.promise(t, 1), d.promise(t, 2), d.promise(t, 3), d.promise(t, 4)}
+	receipts := make([]ledger.Receipt, len(entries))
+	var group sync.WaitGroup
+	ask := func(i int) {
+		group.Go(func() {
+			var err error
+			if receipts[i], err = d.ask(t.Context(), entries[i]); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	ask(0)
+	<-busy
+	turns := d.turnsOf(groupOf{d.proxy, entries[0].SigningID})
+	waiting := func() (n int) {
+		turns.mu.Lock()
+		defer turns.mu.Unlock()
+		for _, g := range turns.waiting {
+			n += len(g.entries)
+		}
+		return n
+	}
+	for i := 1; i < len(entries); i++ {
+		ask(i)
+	}
+	for deadline := time.Now().Add(30 * time.Second); waiting() < 3; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("they do not wait for their turn")
+		}
+	}
+	close(release)
+	group.Wait()
+	for i, r := range receipts {
+		d.check(t, entries[i], r.Ink)
+		if alone := len(r.Proxy.Branch) == 0; alone != (i == 0) {
+			t.Errorf("%d: a branch of %d", i, len(r.Proxy.Branch))
+		}
+	}
+	if n := d.called(commitments.BLSKey(d.proxy)); n != 2 {
+		t.Errorf("the delegate signed %d times, want 2", n)
+	}
 }

@@ -72,6 +72,7 @@ type Signer struct {
 
 	validated sync.Map // phase0.BLSPubKey → *bls.PublicKey, to verify our own signatures
 	alone     sync.Map // seq → *group, of entries that are signed again
+	turns     sync.Map // groupOf → *turns
 }
 
 // Sign is the only road to a signature: decide names what to sign, policy and
