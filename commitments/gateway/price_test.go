@@ -112,6 +112,10 @@ func TestFee(t *testing.T) {
 	if _, err := h.fee(t.Context(), late); !errors.Is(err, ErrTooLate) {
 		t.Errorf("a slot that passed: %v", err)
 	}
+	h.Holds = func(slot phase0.Slot) bool { return slot == 104 }
+	if _, err := h.fee(t.Context(), request('a', 0)); !errors.Is(err, ErrHolding) {
+		t.Errorf("holding: %v", err)
+	}
 	h.Drain()
 	if _, err := h.fee(t.Context(), request('a', 0)); !errors.Is(err, ErrDraining) {
 		t.Errorf("draining: %v", err)
