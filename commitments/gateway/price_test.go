@@ -168,6 +168,19 @@ func TestCommit_PriceRace(t *testing.T) {
 	}
 }
 
+// TestCommit_PriceNeverHolds: a module whose price is always overtaken is told so
+// at once.
+func TestCommit_PriceNeverHolds(t *testing.T) {
+	h := open(t)
+	if _, err := h.Commit(t.Context(), request('a', 0)); err != nil {
+		t.Fatal(err)
+	}
+	h.module.edit = func(d *commitments.Draft) { d.UsedBelow = 21_000 }
+	if _, err := h.Commit(t.Context(), request('b', 0)); !errors.Is(err, modules.ErrDraft) || h.module.calls != 2 {
+		t.Errorf("got %v after %d calls", err, h.module.calls)
+	}
+}
+
 func TestQuote(t *testing.T) {
 	h, committer := openPriced(t)
 	q, err := h.Quote(t.Context(), request('a', 0))
