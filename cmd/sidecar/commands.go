@@ -34,6 +34,7 @@ const usage = `sidecar proposes through relays, promises what its blocks will ho
   sidecar tls     --dir DIR         make certificates for the Signer API and its callers; see sidecar tls -h
   sidecar module  test | new        hold a module to the suite; write a new one; see sidecar module -h
   sidecar prove FILE --rpc URL --key FILE   have a broken promise slashed; see sidecar prove -h
+  sidecar avs     register | status | allocate | exit   restaked stake behind the promises; see sidecar avs -h
   sidecar version                   print the version
 
 FILE is sidecar.toml unless CB_CONFIG or the flag says otherwise. Secrets are never flags.
@@ -61,6 +62,9 @@ func command(ctx context.Context, args []string) error {
 	}
 	if args[0] == "ledger" {
 		return ledgerCommand(ctx, args[1:])
+	}
+	if args[0] == "avs" {
+		return avsCommand(ctx, args[1:])
 	}
 	if args[0] == "prove" {
 		return prove(ctx, args[1:])

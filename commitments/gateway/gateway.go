@@ -149,18 +149,18 @@ type Config struct {
 // Gateway makes promises and sends what keeps them.
 type Gateway struct {
 	Config
-	domain      phase0.Domain
-	paths       *paths
-	standing    *standing
-	leastLead   time.Duration  // of any target, when New was called
-	places      *quota.Places  // MaxRequests
-	buckets     *quota.Buckets // of callers
-	diary       *diary
-	hub         *hub
-	flights     singleflight.Group // delegations being made, by page
-	draining    atomic.Bool
-	quotes      quotes
-	writeWithin time.Duration // to a subscriber
+	domain                 phase0.Domain
+	paths                  *paths
+	standing               *standing
+	leastLead              time.Duration  // of any target, when New was called
+	places                 *quota.Places  // MaxRequests
+	buckets                *quota.Buckets // of callers
+	diary                  *diary
+	hub                    *hub
+	flights                singleflight.Group // delegations being made, by page
+	draining               atomic.Bool
+	quotes                 quotes
+	writeWithin, heartbeat time.Duration // of subscribers
 
 	work    context.Context // of everything in the background; Run ends it
 	cancel  context.CancelFunc
@@ -217,7 +217,7 @@ func New(c Config) (*Gateway, error) {
 	}
 	g := &Gateway{
 		Config: c, domain: c.Spec.Domain(chain.DomainCommitBoost), paths: newPaths(c.Clock, c.Spec.SlotDuration), standing: newStanding(c.MaxUnproven),
-		places: quota.NewPlaces(c.MaxRequests), buckets: quota.NewBuckets(maxCallers), diary: newDiary(c.Clock), hub: newHub(c.MaxSubscribers), writeWithin: writeWithin,
+		places: quota.NewPlaces(c.MaxRequests), buckets: quota.NewBuckets(maxCallers), diary: newDiary(c.Clock), hub: newHub(c.MaxSubscribers), writeWithin: writeWithin, heartbeat: heartbeat,
 		sending: map[commitments.PageID]bool{}, shut: map[commitments.PageID]bool{},
 		foreign: map[commitments.PageID]string{}, leastLead: c.Lead,
 	}

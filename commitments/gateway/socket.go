@@ -44,7 +44,7 @@ func (g *Gateway) socket(ctx context.Context, w http.ResponseWriter, r *http.Req
 	defer func() { cancel(); _ = conn.Close(); <-read }()
 	g.resumeAt(s, last)
 	poke(s.wake)
-	beat := time.NewTicker(heartbeat)
+	beat := time.NewTicker(g.heartbeat)
 	defer beat.Stop()
 	silent := 0 // heartbeats without a sign of life
 	for {

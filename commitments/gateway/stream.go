@@ -114,7 +114,7 @@ func (g *Gateway) events(ctx context.Context, w http.ResponseWriter, s *subscrib
 	if !write("retry: 1000\n" + eventText(first)) {
 		return
 	}
-	beat := time.NewTicker(heartbeat)
+	beat := time.NewTicker(g.heartbeat)
 	defer beat.Stop()
 	for !done {
 		text := ":\n\n"

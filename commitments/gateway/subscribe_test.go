@@ -406,3 +406,33 @@ func TestSubscribe_SlowReader(t *testing.T) {
 		_ = c.Close()
 	}
 }
+
+// TestSubscribe_Heartbeat: a stream without news shows that it lives, and a
+// socket whose peer does not answer is closed.
+func TestSubscribe_Heartbeat(t *testing.T) {
+	h := open(t)
+	h.heartbeat = 10 * time.Millisecond
+	url := h.serve()
+	s := subscribe(t, url, phase0.Hash32{1}, "")
+	for beats := 0; beats < 3; {
+		if !s.body.Scan() {
+			t.Fatalf("the stream ended: %v", s.body.Err())
+		}
+		if s.body.Text() == ":" {
+			beats++
+		}
+	}
+	s.stop()
+	c, res, err := websocket.DefaultDialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(url, "http")+rest+"subscribe", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	defer res.Body.Close()
+	pings := 0
+	c.SetPingHandler(func(string) error { pings++; return nil }) // heard, and not answered
+	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if _, _, err := c.ReadMessage(); err == nil || pings != 2 {
+		t.Errorf("after %d pings: %v", pings, err)
+	}
+}

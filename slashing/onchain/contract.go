@@ -96,14 +96,22 @@ func (m Manager) Case(ctx context.Context, id common.Hash, at string) (c Case, e
 	return Case{operator, Status(status), slot.Uint64(), when.Uint64()}, nil
 }
 
+// Verifier is the manager's.
+func (m Manager) Verifier(ctx context.Context) (Contract, error) {
+	values, err := m.Read(ctx, Latest, "verifier")
+	if err != nil {
+		return Contract{}, err
+	}
+	at, _ := values[0].(common.Address)
+	return Contract{m.Node, at, m.verifier, m.From}, nil
+}
+
 // Rules returns what the manager's verifier was made with.
 func (m Manager) Rules(ctx context.Context) (r evidence.Rules, err error) {
-	values, err := m.Read(ctx, Latest, "verifier")
+	v, err := m.Verifier(ctx)
 	if err != nil {
 		return r, err
 	}
-	at, _ := values[0].(common.Address)
-	v := Contract{m.Node, at, m.verifier, m.From}
 	for name, into := range map[string]any{
 		"chainId": &r.ChainID, "genesisTime": &r.GenesisTime, "slotMillis": &r.SlotMillis, "firstSlot": &r.FirstSlot, "endSlot": &r.EndSlot,
 		"signingDomain": &r.SigningDomain, "signingId": &r.SigningID,

@@ -232,6 +232,20 @@ type Amount struct{ *big.Int }
 // MarshalJSON writes the decimal string.
 func (a Amount) MarshalJSON() ([]byte, error) { return json.Marshal(a.String()) }
 
+// UnmarshalJSON reads it.
+func (a *Amount) UnmarshalJSON(text []byte) error {
+	var s string
+	if err := json.Unmarshal(text, &s); err != nil {
+		return err
+	}
+	n, ok := new(big.Int).SetString(s, 10)
+	if !ok {
+		return errors.New("not a decimal number")
+	}
+	a.Int = n
+	return nil
+}
+
 // Log is an event.
 type Log struct {
 	Address common.Address

@@ -29,6 +29,16 @@ func Pack(t testing.TB, method string, arguments ...any) []byte {
 	return b
 }
 
+// Approve encodes a delegation to an operator that approves of everybody.
+func Approve(t testing.TB, operator common.Address) []byte {
+	t.Helper()
+	type approval struct {
+		Signature []byte
+		Expiry    *big.Int
+	}
+	return Pack(t, "delegateTo", operator, approval{Expiry: new(big.Int)}, [32]byte{})
+}
+
 // Core is where EigenLayer's core, or a stand-in, is.
 type Core struct{ Allocation, Delegation, Strategies, Strategy, Token common.Address }
 
@@ -37,13 +47,9 @@ type Core struct{ Allocation, Delegation, Strategies, Strategy, Token common.Add
 // ready is called before the allocation: the core has delays.
 func (s *Scene) Restake(c Core, ready func()) {
 	s.t.Helper()
-	type approval struct {
-		Signature []byte
-		Expiry    *big.Int
-	}
 	s.Do(s.Operator, c.Delegation, Pack(s.t, "registerAsOperator", common.Address{}, uint32(0), ""))
 	s.Do(s.Staker, c.Strategies, Pack(s.t, "depositIntoStrategy", c.Strategy, c.Token, Stake))
-	s.Do(s.Staker, c.Delegation, Pack(s.t, "delegateTo", s.Operator.Address, approval{Expiry: new(big.Int)}, [32]byte{}))
+	s.Do(s.Staker, c.Delegation, Approve(s.t, s.Operator.Address))
 	s.Do(s.Operator, c.Allocation, Pack(s.t, "registerForOperatorSets", s.Operator.Address, eigenlayer.RegisterParams{
 		Avs: s.Manager, OperatorSetIds: []uint32{0}, Data: s.Registration(s.Operator.Address),
 	}))

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/ethereum/go-ethereum/common"
+
+	"sidecar/slashing/restake"
+	"sidecar/slashing/slashingtest"
+)
+
+// TestAvs: an operator's life by the commands: joins, allocates, looks, leaves.
+// Each command twice: the second changes nothing.
+func TestAvs(t *testing.T) {
+	c := newCourt(t)
+	config, key := c.Files(t.TempDir(), c.Operator)
+	base := func(command string, more ...string) []string {
+		return append([]string{"avs", command, "--manager", c.Manager.Hex(), "--rpc", c.URL, "--key", key, "--config", config, "--poll", "5ms", "--confirmations", "2", "--json"}, more...)
+	}
+	status := func(more ...string) (st restake.Status) {
+		t.Helper()
+		out, err := c.run(t.Context(), base("status", append([]string{"--at", "latest"}, more...)...)...)
+		if err := errors.Join(err, json.Unmarshal([]byte(out), &st)); err != nil {
+			t.Fatalf("%v, %s", err, out)
+		}
+		return st
+	}
+	twice := func(nonce uint64, args ...string) {
+		t.Helper()
+		for range 2 {
+			stop := c.live()
+			_, err := c.run(t.Context(), args...)
+			stop()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, _, _ := c.Account(c.Operator.Address, c.Head()); got != nonce {
+			t.Errorf("%s: %d transactions of the operator, want %d", args[1], got, nonce)
+		}
+	}
+	if st := status(); st.IsOperator || st.Member || len(st.Stakes) != 1 || st.Stakes[0].AtStake.Sign() != 0 {
+		t.Errorf("before: %+v", st)
+	}
+	stop := c.live()
+	if _, err := c.run(t.Context(), base("allocate", "--percent", "50")...); err == nil || !strings.Contains(err.Error(), "operator_missing") {
+		t.Errorf("allocated by nobody: %v", err)
+	}
+	stop()
+	twice(2, base("register")...) // an operator, then a member with its key
+	c.delegate()
+	twice(3, base("allocate", "--percent", "50.5")...)
+	pubkey := c.Validator.PublicKey().String()
+	st := status("--validator", pubkey)
+	if !st.IsOperator || !st.Member || !st.Slashable || st.Stakes[0].AtStake.String() != "505000000000000000000" || st.Stakes[0].Shares.Cmp(slashingtest.Stake) != 0 || len(st.Keys) != 1 || st.Keys[0].Operator != c.Operator.Address || st.Keys[0].Since == 0 {
+		t.Errorf("allocated: %+v", st)
+	}
+	if len(st.Warnings) != 0 {
+		t.Errorf("warnings: %v", st.Warnings)
+	}
+	twice(5, base("exit")...)
+	if st = status("--validator", pubkey); st.Member || st.Stakes[0].AtStake.Sign() != 0 || st.Keys[0].Until == 0 {
+		t.Errorf("left: %+v", st)
+	}
+	for name, run := range map[string]struct {
+		args []string
+		want string
+	}{
+		"a percentage":   {base("allocate", "--percent", "100.0001"), "usage"},
+		"another share":  {base("allocate", "--percent", "1.00001"), "usage"},
+		"no manager":     {[]string{"avs", "status", "--rpc", c.URL}, "usage"},
+		"no contract":    {[]string{"avs", "status", "--rpc", c.URL, "--manager", c.Stranger.Address.Hex(), "--key", key}, "contract_missing"},
+		"a foreign key":  {base("register", "--validator", c.Delegate.PublicKey().String()), "usage"},
+		"no such block":  {base("status", "--at", "yesterday"), "usage"},
+		"finalized, not": {base("status"), "node_"}, // this chain finalizes nothing
+	} {
+		if _, err := c.run(t.Context(), run.args...); err == nil || !strings.Contains(err.Error(), run.want) {
+			t.Errorf("%s: %v, want %s", name, err, run.want)
+		}
+	}
+}
+
+// delegate puts the staker's tokens behind the operator.
+func (c *court) delegate() {
+	c.t.Helper()
+	c.Do(c.Staker, c.core.Strategies, slashingtest.Pack(c.t, "depositIntoStrategy", c.core.Strategy, c.core.Token, slashingtest.Stake))
+	c.Do(c.Staker, c.core.Delegation, slashingtest.Approve(c.t, c.Operator.Address))
+}
+
+// TestAvs_slashers: contracts in which silence is guilt are named, and accounts
+// without code.
+func TestAvs_slashers(t *testing.T) {
+	c := newCourt(t)
+	// A dispatcher with createChallenge of the registry's example in it.
+	game := c.Create(c.Owner, append(common.FromHex("0x600c80600a5f395ff3"), common.FromHex("0x5f3560e01c63ccfa336f1400")...))
+	out, err := c.run(t.Context(), "avs", "status", "--manager", c.Manager.Hex(), "--rpc", c.URL, "--operator", c.Operator.Address.Hex(), "--at", "latest",
+		"--slasher", game.Hex(), "--slasher", c.Stranger.Address.Hex(), "--slasher", c.Manager.Hex())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{game.Hex() + ": cannot be defended", c.Stranger.Address.Hex() + ": an account without code"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+	if strings.Count(out, "warning: ") != 2 {
+		t.Errorf("warnings:\n%s", out)
+	}
+}
