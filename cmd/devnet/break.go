@@ -77,6 +77,10 @@ func (t *story) realCore(ctx context.Context) (c devnet.Core, err error) {
 	cmd.Dir = module
 	out, err := cmd.Output()
 	if err != nil {
+		var why *exec.ExitError
+		if errors.As(err, &why) {
+			err = fmt.Errorf("%w: %.300s", err, why.Stderr)
+		}
 		return c, fmt.Errorf("cannot be built or deployed: %w", err)
 	}
 	return c, json.Unmarshal(out, &c)

@@ -20,6 +20,7 @@ import (
 	"sidecar/contracts/bindings"
 	"sidecar/contracts/devcore"
 	"sidecar/contracts/eigenlayer"
+	"sidecar/internal/app"
 	"sidecar/internal/simnet"
 	"sidecar/slashing/restake"
 )
@@ -140,7 +141,7 @@ func (s *Stake) deploy(ctx context.Context, delay time.Duration) error {
 	spec := s.net.Spec
 	input, err := verifier.Deploy(bindings.VerifierConfig{
 		GenesisTime: uint64(spec.GenesisTime.Unix()), SlotMillis: uint64(spec.SlotDuration.Milliseconds()), // #nosec G115 -- after 1970
-		EndSlot: 1 << 39, SigningDomain: spec.Domain(chain.DomainCommitBoost), SigningId: common.HexToHash(SigningID),
+		EndSlot: 1 << 39, SigningDomain: spec.Domain(chain.DomainCommitBoost), SigningId: [32]byte(app.GatewaySigningID),
 	})
 	if err != nil {
 		return err
@@ -169,7 +170,7 @@ func (s *Stake) deploy(ctx context.Context, delay time.Duration) error {
 func (s *Stake) registrations() ([]byte, error) {
 	spec := s.net.Spec
 	object := phase0.Root(restake.Possession(s.Manager, s.Operator.Address))
-	root := commitments.SigningRoot(spec.Domain(chain.DomainCommitBoost), spec.ChainID, object, phase0.Root(common.HexToHash(SigningID)), 1)
+	root := commitments.SigningRoot(spec.Domain(chain.DomainCommitBoost), spec.ChainID, object, app.GatewaySigningID, 1)
 	var list []bindings.Registration
 	for _, v := range s.net.Validators {
 		pubkey, err := bindings.NewG1(v.Pubkey)
