@@ -92,3 +92,28 @@ func decodeInclusion(payload []byte) (words [4]uint64, signedTx []byte, err erro
 }
 
 func zero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
+
+// blobTxType is the EIP-2718 type of transactions with blobs. [EIP-4844]
+const blobTxType = 3
+
+// PromisedPayload is the payload of the commitment that answers r: r's own, but for
+// a request of inclusion whose transaction comes with its blobs. What is promised
+// of that is the transaction as a block has it, without blobs, commitments and
+// proofs. [EIP-4844: networking]
+func PromisedPayload(r Request) []byte {
+	if r.Type != TypeInclusion {
+		return r.Payload
+	}
+	slot, tx, err := DecodeInclusion(r.Payload)
+	if err != nil || len(tx) == 0 || tx[0] != blobTxType {
+		return r.Payload
+	}
+	outer := rlpReader{rest: tx[1:]}
+	whole := outer.list()
+	inner := whole
+	if fields := inner.list(); inner.bad || len(outer.rest) > 0 || fields.bad {
+		return r.Payload // the first item is no list: there are no blobs with it
+	}
+	canonical := append([]byte{blobTxType}, whole.rest[:len(whole.rest)-len(inner.rest)]...)
+	return EncodeInclusion(slot, canonical)
+}

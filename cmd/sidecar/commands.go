@@ -28,7 +28,7 @@ const usage = `sidecar proposes through relays, promises what its blocks will ho
     --new-keys                      state that no key of FILE ever promised anything: the new ledger need not hold
     --new-history                   make a ledger although proxy keys are there: theirs is lost; the new one holds
   sidecar ledger verify | show | export | import | adopt    look after a ledger that no sidecar has open
-  sidecar report  price             what the prices of FILE would have made of past slots; see sidecar report price -h
+  sidecar report  price | near-miss what the prices of FILE would have made of past slots; what nearly broke promises
   sidecar evidence verify FILE      what an evidence file proves, offline; see sidecar evidence verify -h
   sidecar watch   --promise FILE    judge promises that were given to you, from outside; see sidecar watch -h
   sidecar tls     --dir DIR         make certificates for the Signer API and its callers; see sidecar tls -h

@@ -26,10 +26,13 @@ const reportUsage = `sidecar report price [--config FILE]    what FILE's prices 
 Tips are gwei that those accepted paid in the block; "next" is the price of a transfer more, gwei per gas.
 `
 
-// reportCommand runs one of the reports: there is one.
+// reportCommand runs one of the reports.
 func reportCommand(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "near-miss" {
+		return nearMissCommand(ctx, args[1:])
+	}
 	if len(args) == 0 || args[0] != "price" {
-		return errUsage.With("name a report\n%s", reportUsage)
+		return errUsage.With("name a report\n%s\n%s", reportUsage, nearMissUsage)
 	}
 	flags, file := newFlags("report price")
 	var o app.ReportOptions

@@ -33,7 +33,7 @@ type Signers struct {
 // its id and its genesis fork version. Faults: ErrOther, ErrCommitter, ErrProxy.
 func Verify(spec chain.Spec, r commitments.Request, s commitments.SignedCommitment, by Signers) error {
 	c := s.Commitment
-	if c.Type != r.Type || !bytes.Equal(c.Payload, r.Payload) || c.Slasher != r.Slasher || c.RequestHash != r.Hash() {
+	if c.Type != r.Type || !bytes.Equal(c.Payload, commitments.PromisedPayload(r)) || c.Slasher != r.Slasher || c.RequestHash != r.Hash() {
 		return ErrOther
 	}
 	return VerifySignatures(spec, s, by)

@@ -137,7 +137,7 @@ func (g *Gateway) promise(ctx context.Context, id commitments.PageID, m modules.
 		}
 		draft, err := m.Commit(ctx, view, r)
 		if err == nil {
-			err = checkDraft(draft, info, r, hash)
+			err = checkDraft(draft, info, r, hash, view.Used.Gas)
 		}
 		if err != nil {
 			return commitments.SignedCommitment{}, err
@@ -220,8 +220,9 @@ func signed(r ledger.Receipt) commitments.SignedCommitment {
 	}
 }
 
-// checkDraft holds a module to its request: what is signed is what was asked.
-func checkDraft(d commitments.Draft, info modules.Info, r commitments.Request, hash phase0.Hash32) error {
+// checkDraft holds a module to its request, what is signed is what was asked, and
+// to the view it drafted from, whose promises use so much gas.
+func checkDraft(d commitments.Draft, info modules.Info, r commitments.Request, hash phase0.Hash32, used uint64) error {
 	c := d.Commitment
 	switch {
 	case c.RequestHash != hash:
@@ -230,6 +231,8 @@ func checkDraft(d commitments.Draft, info modules.Info, r commitments.Request, h
 		return modules.ErrDraft.With("module %s: type or slasher", info.ID)
 	case len(c.Payload) > commitments.MaxPayload || len(d.Constraints) > commitments.MaxConstraints:
 		return modules.ErrDraft.With("module %s: too large", info.ID)
+	case d.UsedBelow > 0 && d.UsedBelow <= used: // it would be asked again for ever
+		return modules.ErrDraft.With("module %s: its price does not hold for what it was shown", info.ID)
 	}
 	for _, x := range d.Constraints {
 		if !slices.Contains(info.ConstraintTypes, x.Type) || len(x.Payload) > commitments.MaxPayload {

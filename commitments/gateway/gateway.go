@@ -138,7 +138,10 @@ type Config struct {
 	// slots, of promises ledger positions; numbers in the messages keep them apart.
 	SigningID phase0.Root
 
-	Quoter  Quoter       // Optional: without one there are no quotes.
+	Quoter Quoter // Optional: without one there are no quotes.
+	// Holds says whether nothing new is promised for a slot whatever is offered: no
+	// price is named for it. Optional.
+	Holds   func(phase0.Slot) bool
 	Log     *slog.Logger // Optional.
 	Metrics *Metrics     // Optional.
 }

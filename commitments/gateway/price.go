@@ -49,6 +49,9 @@ func (g *Gateway) Price(ctx context.Context, r commitments.Request) (commitments
 	if err != nil {
 		return id, commitments.Price{}, err
 	}
+	if g.Holds != nil && g.Holds(id.Slot) {
+		return id, commitments.Price{}, ErrHolding.With("slot %d", id.Slot)
+	}
 	p, err := pricer.Price(ctx, g.view(id), r)
 	return id, p, err
 }

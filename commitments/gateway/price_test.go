@@ -112,6 +112,10 @@ func TestFee(t *testing.T) {
 	if _, err := h.fee(t.Context(), late); !errors.Is(err, ErrTooLate) {
 		t.Errorf("a slot that passed: %v", err)
 	}
+	h.Holds = func(slot phase0.Slot) bool { return slot == 104 }
+	if _, err := h.fee(t.Context(), request('a', 0)); !errors.Is(err, ErrHolding) {
+		t.Errorf("holding: %v", err)
+	}
 	h.Drain()
 	if _, err := h.fee(t.Context(), request('a', 0)); !errors.Is(err, ErrDraining) {
 		t.Errorf("draining: %v", err)
@@ -161,6 +165,19 @@ func TestCommit_PriceRace(t *testing.T) {
 	}
 	if len(made) != len(page.Promises) || len(page.Promises) == 0 || len(page.Promises) > many/4 {
 		t.Errorf("%d answers, %d promises", len(made), len(page.Promises))
+	}
+}
+
+// TestCommit_PriceNeverHolds: a module whose price is always overtaken is told so
+// at once.
+func TestCommit_PriceNeverHolds(t *testing.T) {
+	h := open(t)
+	if _, err := h.Commit(t.Context(), request('a', 0)); err != nil {
+		t.Fatal(err)
+	}
+	h.module.edit = func(d *commitments.Draft) { d.UsedBelow = 21_000 }
+	if _, err := h.Commit(t.Context(), request('b', 0)); !errors.Is(err, modules.ErrDraft) || h.module.calls != 2 {
+		t.Errorf("got %v after %d calls", err, h.module.calls)
 	}
 }
 

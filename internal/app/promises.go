@@ -177,7 +177,7 @@ func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
 		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
 		Exclusive: a.exclusive(g), Parties: parties,
 		Delegate: who.Delegate, Committer: who.Committer, SigningID: gatewaySigningID,
-		Quoter: quoter{p.signer},
+		Quoter: quoter{p.signer}, Holds: func(slot phase0.Slot) bool { h := p.ledger.Hold(); return h.Until > 0 && slot <= h.Until },
 		Events: p.events, MaxRequests: g.Access.MaxRequests, MaxSubscribers: g.Access.MaxSubscribers, Access: access,
 		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),
 	})

@@ -109,6 +109,9 @@ func TestCommit_Blobs(t *testing.T) {
 		data.Sidecar = nil
 		raw := w.from.sign(t, data)
 		req := requestOf(c.at, whole)
+		if !bytes.Equal(commitments.PromisedPayload(req), d.Commitment.Payload) {
+			t.Errorf("%s: a searcher expects another payload", name)
+		}
 		if d.Commitment.RequestHash != req.Hash() || !bytes.Equal(d.Commitment.Payload, commitments.EncodeInclusion(c.at, raw)) {
 			t.Errorf("%s: the promise is not of the canonical form", name)
 		}
