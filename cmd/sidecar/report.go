@@ -27,10 +27,13 @@ Tips are gwei that those accepted paid in the block; "next" is the price of a tr
 the block's gas tipped on average, which the price competes with.
 `
 
-// reportCommand runs one of the reports: there is one.
+// reportCommand runs one of the reports.
 func reportCommand(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "near-miss" {
+		return nearMissCommand(ctx, args[1:])
+	}
 	if len(args) == 0 || args[0] != "price" {
-		return errUsage.With("name a report\n%s", reportUsage)
+		return errUsage.With("name a report\n%s\n%s", reportUsage, nearMissUsage)
 	}
 	flags, file := newFlags("report price")
 	var o app.ReportOptions

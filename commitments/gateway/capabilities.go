@@ -75,7 +75,7 @@ func (g *Gateway) withheld(ctx context.Context) []commitments.WithheldSlot {
 // pathNow is the path of a page as far as is known, for any type of promise.
 func (g *Gateway) pathNow(id commitments.PageID) (best Path) {
 	for _, m := range g.Modules() {
-		if p, _ := g.judge(g.TargetsFor(id.Proposer), id, m.Info().ConstraintTypes); len(p.Targets) > len(best.Targets) {
+		if p := g.judge(g.TargetsFor(id.Proposer), id, m.Info().ConstraintTypes); len(p.Targets) > len(best.Targets) {
 			best = p
 		}
 	}

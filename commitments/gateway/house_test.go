@@ -43,7 +43,7 @@ func testSpec() chain.Spec {
 // the schedule and the relays are fakes with knobs.
 type house struct {
 	*Gateway
-	t                  *testing.T
+	t                  testing.TB
 	path               string
 	ledger             *ledger.Ledger
 	module             *module
@@ -60,7 +60,7 @@ type house struct {
 }
 
 // open makes a house that stands at the start of slot 100; slot 104 is ours.
-func open(t *testing.T, edit ...func(*Config)) *house {
+func open(t testing.TB, edit ...func(*Config)) *house {
 	t.Helper()
 	h := &house{t: t, path: filepath.Join(t.TempDir(), "ledger.db"), module: &module{}, schedule: &schedule{}, relays: []*relay{{name: "r1", types: []uint64{1}}}}
 	h.proposer, h.delegate, h.committer = secret(t, 1), secret(t, 2), committer(t)
@@ -75,7 +75,7 @@ func open(t *testing.T, edit ...func(*Config)) *house {
 	return h
 }
 
-func secret(t *testing.T, b byte) *bls.SecretKey {
+func secret(t testing.TB, b byte) *bls.SecretKey {
 	t.Helper()
 	k, err := bls.ParseSecretKey(append(make([]byte, 31), b))
 	if err != nil {
@@ -84,7 +84,7 @@ func secret(t *testing.T, b byte) *bls.SecretKey {
 	return k
 }
 
-func committer(t *testing.T) *ecdsa.SecretKey {
+func committer(t testing.TB) *ecdsa.SecretKey {
 	t.Helper()
 	k, err := ecdsa.ParseSecretKey(append(make([]byte, 31), 3))
 	if err != nil {

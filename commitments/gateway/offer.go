@@ -48,12 +48,12 @@ func (g *Gateway) path(ctx context.Context, id commitments.PageID, types []uint6
 		if err := g.stopped(id); err != nil {
 			return Path{}, err
 		}
-		p, reasons := g.judge(targets, id, types)
+		p := g.judge(targets, id, types)
 		switch {
 		case len(p.Targets) >= g.MinAcks:
 			return p, nil
 		case asked == 0 || ctx.Err() != nil:
-			return Path{}, noPath(reasons)
+			return Path{}, g.noPath(targets, id, types)
 		}
 		select {
 		case <-ctx.Done():
@@ -63,32 +63,30 @@ func (g *Gateway) path(ctx context.Context, id commitments.PageID, types []uint6
 	}
 }
 
-// judge looks at what is known of the targets and waits for nothing. Reasons are
-// those against each that is no path.
-func (g *Gateway) judge(targets []Target, id commitments.PageID, types []uint64) (p Path, reasons []string) {
-	var usable []Target
+// judge looks at what is known of the targets and waits for nothing. Without a path
+// it names no target.
+func (g *Gateway) judge(targets []Target, id commitments.PageID, types []uint64) Path {
+	p := Path{Strength: PathRelay}
+	leads := make([]time.Duration, 0, 8) // of what is a path
 	for i := range targets {
 		t := &targets[i]
-		if why := g.why(t, id, types); why != whyOK {
-			reasons = append(reasons, t.Name()+" "+why)
+		if g.why(t, id, types) != whyOK {
 			continue
 		}
-		usable = append(usable, *t)
+		if t.Strength == PathBuilder {
+			p.Strength = PathBuilder
+		}
+		p.Targets = append(p.Targets, t.Name())
+		leads = append(leads, g.leadOf(t))
 	}
-	if len(usable) < g.MinAcks {
-		return Path{}, reasons
+	if len(p.Targets) < g.MinAcks {
+		return Path{}
 	}
 	// As many must have the constraints in time as must take them: the page is
 	// open for as long as that many allow.
-	slices.SortStableFunc(usable, func(a, b Target) int { return cmp.Compare(g.leadOf(&a), g.leadOf(&b)) })
-	p.Strength, p.Lead = PathRelay, g.leadOf(&usable[g.MinAcks-1])
-	for i := range usable {
-		if usable[i].Strength == PathBuilder {
-			p.Strength = PathBuilder
-		}
-		p.Targets = append(p.Targets, usable[i].Name())
-	}
-	return p, nil
+	slices.Sort(leads)
+	p.Lead = leads[g.MinAcks-1]
+	return p
 }
 
 // why says what keeps a target from being a path for a page, or whyOK.
@@ -105,11 +103,18 @@ func (g *Gateway) why(t *Target, id commitments.PageID, types []uint64) string {
 	return whyUnproven
 }
 
-func noPath(reasons []string) error {
-	if len(reasons) == 0 {
-		return ErrNoPath.With("%s", whyNoTarget)
+// noPath says what keeps the targets from being a path for a page.
+func (g *Gateway) noPath(targets []Target, id commitments.PageID, types []uint64) error {
+	var reasons []string
+	for i := range targets {
+		if why := g.why(&targets[i], id, types); why != whyOK && len(reasons) < 4 {
+			reasons = append(reasons, targets[i].Name()+" "+why)
+		}
 	}
-	return ErrNoPath.With("%s", strings.Join(reasons[:min(len(reasons), 4)], ", "))
+	if len(targets) == 0 {
+		reasons = []string{whyNoTarget}
+	}
+	return ErrNoPath.With("%s", strings.Join(reasons, ", "))
 }
 
 func (g *Gateway) exclusive(proposer phase0.BLSPubKey) string {
@@ -138,7 +143,7 @@ func (g *Gateway) lead(id commitments.PageID) time.Duration {
 		longest = max(longest, g.leadOf(&targets[i]))
 	}
 	for _, m := range g.Modules() {
-		if p, _ := g.judge(targets, id, m.Info().ConstraintTypes); p.Lead > 0 && (best == 0 || p.Lead < best) {
+		if p := g.judge(targets, id, m.Info().ConstraintTypes); p.Lead > 0 && (best == 0 || p.Lead < best) {
 			best = p.Lead
 		}
 	}

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"reflect"
 	"strings"
@@ -14,13 +13,9 @@ import (
 	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/commitments/answer"
-	"sidecar/fault"
 	"sidecar/internal/bls"
 	"sidecar/internal/metrics"
-	relays "sidecar/internal/relay"
 )
-
-var errRefused = relays.Err4xx.With("409 not for me")
 
 // TestPath_Reasons: a slot is offered, and a request taken, only on a target that
 // said all that is wanted; otherwise the answer says which did not say what.
@@ -200,6 +195,34 @@ func TestPath_LeadOfTheOnlyPath(t *testing.T) {
 	})
 }
 
+// TestPath_LeadOfMany: the page is open for as long as min_acks of its paths allow.
+func TestPath_LeadOfMany(t *testing.T) {
+	h := open(t)
+	h.halt()
+	h.relays = nil
+	for i := range 12 {
+		h.relays = append(h.relays, &relay{name: string(rune('a' + i)), types: []uint64{1}, lead: time.Duration(5+(7*i)%12) * time.Second})
+	}
+	h.start()
+	for acks := 1; acks <= 13; acks++ {
+		h.MinAcks = acks
+		for range 100 { // path itself waits for no more than it needs
+			if p, _ := h.Gateway.path(t.Context(), h.id(), []uint64{1}); len(p.Targets) == 12 || acks > 12 {
+				break
+			}
+			h.wg.Wait()
+		}
+		p, err := h.Gateway.path(t.Context(), h.id(), []uint64{1})
+		if acks > 12 {
+			if !errors.Is(err, ErrNoPath) {
+				t.Errorf("%d acks of 12: got %v", acks, err)
+			}
+		} else if want := time.Duration(4+acks) * time.Second; err != nil || p.Lead != want {
+			t.Errorf("%d acks: lead %s, %v, want %s", acks, p.Lead, err, want)
+		}
+	}
+}
+
 // TestPath_ProbedAgain: an old probe is not enough two slots before the page.
 func TestPath_ProbedAgain(t *testing.T) {
 	h := open(t)
@@ -235,59 +258,6 @@ func TestPath_Strength(t *testing.T) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
-}
-
-// TestStanding: two slots of unproven bids put a relay off, a slot counts once, and
-// neither our own failure nor another relay's counts; a proven bid brings it back.
-func TestStanding(t *testing.T) {
-	h := open(t)
-	page := func(slot phase0.Slot) commitments.PageID { return commitments.PageID{Slot: slot} }
-	off := func() bool { return h.standing.off("r1", 100) }
-	for range 5 {
-		h.Judged(page(99), "r1", commitments.ErrProof)
-	}
-	h.Judged(page(100), "r1", context.DeadlineExceeded)
-	h.Judged(page(100), "r1", fault.Define("test_node_is_down", fault.Unavailable, "").With("x"))
-	h.Judged(page(100), "r2", commitments.ErrProof)
-	if off() {
-		t.Fatal("off after one slot")
-	}
-	h.Judged(page(100), "r1", commitments.ErrProof)
-	if !off() || h.standing.off("r1", 132) {
-		t.Errorf("off %v, and for ever %v", off(), h.standing.off("r1", 132))
-	}
-	h.Judged(page(133), "r1", commitments.ErrProof)
-	if !h.standing.off("r1", 134) {
-		t.Error("on probation, an unproven bid puts it off again")
-	}
-	h.Judged(page(134), "r1", nil)
-	if h.standing.off("r1", 134) {
-		t.Error("a proven bid does not bring it back")
-	}
-}
-
-// TestConstraints_Barred: a relay's no to the constraints bars its bids for the
-// page, its silence does not, and a yes in time lifts the bar.
-func TestConstraints_Barred(t *testing.T) {
-	inBubble(t, func(h *house) {
-		h.relays[0].fail = -1
-		h.relays = append(h.relays, &relay{name: "no", types: []uint64{1}, fail: -1, refusal: errRefused}, &relay{name: "maybe", types: []uint64{1}, fail: 5, refusal: errRefused})
-		defer h.run()()
-		h.promise(request('a', 1))
-		h.sleepUntil(3900 * time.Millisecond)
-		if !h.Barred(h.id(), "maybe") {
-			t.Error("a relay that says no is not barred at once")
-		}
-		h.sleepUntil(0)
-		for name, want := range map[string]bool{"r1": false, "no": true, "maybe": false} {
-			if got := h.Barred(h.id(), name); got != want {
-				t.Errorf("%s: barred %v, want %v", name, got, want)
-			}
-		}
-		if h.Barred(commitments.PageID{Slot: 105}, "no") {
-			t.Error("barred for another slot")
-		}
-	})
 }
 
 // TestParties_ConsecutiveSlots: two validators of ours propose one after the other.
@@ -352,4 +322,21 @@ func TestDelegation_NeverGivenUp(t *testing.T) {
 			t.Errorf("got %+v, want %+v", d, page.Delegation)
 		}
 	})
+}
+
+// BenchmarkPath is what the gate costs a request whose path is known.
+func BenchmarkPath(b *testing.B) {
+	h := open(b)
+	h.relays = append(h.relays, &relay{name: "b1", types: []uint64{1}, strength: PathBuilder})
+	h.setSlot(103, 0) // as near as lead is looked at
+	if _, err := h.Commit(b.Context(), request('a', 1)); err != nil {
+		b.Fatal(err)
+	}
+	h.wg.Wait()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := h.Gateway.path(b.Context(), h.id(), []uint64{1}); err != nil || h.closed(h.id()) {
+			b.Fatal(err)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"testing"
@@ -8,8 +9,12 @@ import (
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 
+	"sidecar/chain"
+	"sidecar/commitments"
 	"sidecar/commitments/gateway"
+	"sidecar/internal/bls"
 	"sidecar/internal/config"
+	"sidecar/signer/keystore"
 )
 
 const (
@@ -121,5 +126,72 @@ func TestTargets(t *testing.T) {
 	}
 	if got := c.Gateway.LeadOf(&c.Relays[0]); got != 14*time.Second {
 		t.Errorf("fabric's lead: %s", got)
+	}
+}
+
+// TestParties: who promises for a validator is named by key, then by mux, else it is
+// the default; what is named must be a proxy of the store.
+func TestParties(t *testing.T) {
+	c, err := config.Parse("f", []byte(targetsFile), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := bare(c, "test", slog.New(slog.DiscardHandler))
+	if a.relays, err = newRelaySets(a); err != nil {
+		t.Fatal(err)
+	}
+	defer a.relays.close()
+	owner, err := bls.ParseSecretKey(append(make([]byte, 31), 9))
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxies, err := keystore.OpenProxies(keystore.ProxiesConfig{
+		Store: keystore.PlainStore{Folder: t.TempDir()}, Spec: a.spec, Clock: a.clock, Consensus: []phase0.BLSPubKey{owner.PublicKey()},
+		Vouch: func(_ context.Context, d commitments.ProxyDelegation, _ string) (phase0.BLSSignature, error) {
+			return owner.Sign(commitments.SigningData(d.Root(), a.spec.Domain(chain.DomainCommitBoost))), nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxies.Close()
+	a.signing = &signing{keys: keys{proxies: proxies}}
+	made := func(scheme keystore.Scheme) commitments.Key {
+		p, err := proxies.Generate(t.Context(), "I", owner.PublicKey(), scheme, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p.Key
+	}
+	otherwise := gateway.Party{Delegate: made(keystore.SchemeBLS).BLS, Committer: made(keystore.SchemeECDSA).Address}
+	one, two, address := made(keystore.SchemeBLS).BLS, made(keystore.SchemeBLS).BLS, made(keystore.SchemeECDSA).Address
+	key := func(text string) (k phase0.BLSPubKey) {
+		_ = k.UnmarshalJSON([]byte(`"` + text + `"`))
+		return k
+	}
+	g := *c.Gateway
+	g.Committers = []config.Committer{{Delegate: two, Muxes: []string{"m"}}, {Delegate: one, Address: address, Validators: []phase0.BLSPubKey{key(valE)}}}
+	of, err := a.parties(&g, otherwise)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for validator, want := range map[string]gateway.Party{
+		valE: {Delegate: one, Committer: address}, valM: {Delegate: two, Committer: otherwise.Committer}, keyA: otherwise,
+	} {
+		if got := of(key(validator)); got != want {
+			t.Errorf("%.6s: got %+v, want %+v", validator, got, want)
+		}
+	}
+	g.Committers[1].Validators = append(g.Committers[1].Validators, key(valM))
+	if of, err = a.parties(&g, otherwise); err != nil || of(key(valM)).Delegate != one {
+		t.Errorf("a key that is named comes before its mux: %v", err)
+	}
+	g.Committers[0].Delegate = key(keyB)
+	if _, err := a.parties(&g, otherwise); err == nil {
+		t.Error("a delegate that is no proxy: got no error")
+	}
+	g.Committers[0].Delegate, g.Committers[1].Address = two, [20]byte{1}
+	if _, err := a.parties(&g, otherwise); err == nil {
+		t.Error("a committer that is no proxy: got no error")
 	}
 }
