@@ -20,6 +20,7 @@ func journeys() []journeyOf {
 		{"promise/init", journeyInit},
 		{"promise/broken", journeyBroken},
 		{"promise/hold", journeyHold},
+		{"promise/evidence", journeyEvidence},
 		{"header/broken relays", journeyHeaderFaults},
 		{"header/timing games", journeyGames},
 		{"header/minimum", journeyMinimum},

@@ -204,7 +204,7 @@ func (a *App) makeServers() (err error) {
 	}
 	if m := a.config.Metrics; m != nil && m.Enabled {
 		a.servers.admin, err = telemetry.NewAdmin(telemetry.AdminConfig{
-			Addr: address(m.Host.String(), m.StartPort), Registry: a.metrics, Ready: a.ready, Remarks: a.remarks, Promises: a.pastPromises, Log: a.log.With("part", "admin"),
+			Addr: address(m.Host.String(), m.StartPort), Registry: a.metrics, Ready: a.ready, Remarks: a.remarks, Promises: a.pastPromises, NearMisses: a.nearMisses, Log: a.log.With("part", "admin"),
 			Public: !m.Host.IsLoopback(), // the file says so, and was warned about
 		})
 	}

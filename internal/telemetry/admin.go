@@ -45,13 +45,16 @@ type AdminConfig struct {
 	// Promises tells what was promised for slots that are over, as JSON, for a
 	// report. Nil: GET /promises is not served.
 	Promises func(first, last uint64) (any, error)
-	Log      *slog.Logger
+	// NearMisses tells what would have broken promises of these slots, or may yet, as
+	// JSON, for a report. Nil: GET /near-misses is not served.
+	NearMisses func(first, last uint64) (any, error)
+	Log        *slog.Logger
 	// Public allows an address that is not loopback. Nothing here asks who calls.
 	Public bool
 }
 
 // Admin is the operator's door: GET /metrics, /healthz (and /status, its name
-// at Commit-Boost), /readyz, /promises; POST /reload. It serves no
+// at Commit-Boost), /readyz, /promises, /near-misses; POST /reload. It serves no
 // profiles: they show memory, keys in it included.
 type Admin struct {
 	cfg AdminConfig
@@ -145,7 +148,10 @@ func (a *Admin) handler() http.Handler {
 	mux.HandleFunc("GET /readyz", a.ready)
 	mux.HandleFunc("POST /reload", a.reload)
 	if a.cfg.Promises != nil {
-		mux.HandleFunc("GET /promises", a.promises)
+		mux.HandleFunc("GET /promises", ranged(a.cfg.Promises))
+	}
+	if a.cfg.NearMisses != nil {
+		mux.HandleFunc("GET /near-misses", ranged(a.cfg.NearMisses))
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -198,25 +204,27 @@ func (a *Admin) ready(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// promises answers ?first and ?last, slots.
-func (a *Admin) promises(w http.ResponseWriter, r *http.Request) {
-	first, err := strconv.ParseUint(r.URL.Query().Get("first"), 10, 64)
-	last, errLast := strconv.ParseUint(r.URL.Query().Get("last"), 10, 64)
-	if err = errors.Join(err, errLast); err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
+// ranged answers ?first and ?last, slots.
+func ranged(tell func(first, last uint64) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		first, err := strconv.ParseUint(r.URL.Query().Get("first"), 10, 64)
+		last, errLast := strconv.ParseUint(r.URL.Query().Get("last"), 10, 64)
+		if err = errors.Join(err, errLast); err != nil {
+			refuse(w, http.StatusBadRequest, err)
+			return
+		}
+		answer, err := tell(first, last)
+		var text []byte
+		if err == nil {
+			text, err = json.Marshal(answer)
+		}
+		if err != nil {
+			refuse(w, http.StatusBadRequest, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(text)
 	}
-	answer, err := a.cfg.Promises(first, last)
-	var text []byte
-	if err == nil {
-		text, err = json.Marshal(answer)
-	}
-	if err != nil {
-		refuse(w, http.StatusBadRequest, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(text)
 }
 
 func (a *Admin) reload(w http.ResponseWriter, r *http.Request) {
