@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -34,7 +35,18 @@ func journeyInit(t *testing.T) {
 	sidecar("init", 0, "Made the ledger", "--new-keys")
 	sidecar("init", 0, "is there already")
 	sidecar("check", 0, "promises true")
-	sidecar("ledger verify", 0, "2 entries, 2 signatures") // of the proxy key
+	sidecar("ledger verify", 0, "2 entries, 2 signatures") // of the proxy keys
+	// As after an update from a version without committers.
+	committers, err := filepath.Glob(filepath.Join(filepath.Dir(j.path), "*", "*", "*", "ecdsa"))
+	if err != nil || len(committers) != 2 { // the key's and the password's
+		t.Fatalf("folders of committers: %v, %v", committers, err)
+	}
+	if err := errors.Join(os.RemoveAll(committers[0]), os.RemoveAll(committers[1])); err != nil {
+		t.Fatal(err)
+	}
+	sidecar("run", 4, "committer_missing")
+	sidecar("init", 0, "Made proxy key 0x")
+	sidecar("ledger verify", 0, "3 entries, 3 signatures")
 	car := j.spawn()
 	j.play("a promise", func(slot phase0.Slot) error {
 		p, err := j.want(slot+1, 1)

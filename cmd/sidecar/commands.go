@@ -24,12 +24,13 @@ const usage = `sidecar proposes through relays, promises what its blocks will ho
 
   sidecar run     [--config FILE]   serve the Builder API and, if configured, promises
   sidecar check   [--config FILE]   load, resolve and dial everything, and say all that is wrong at once
-  sidecar init    [--config FILE]   make the ledger and the proxy key, once
+  sidecar init    [--config FILE]   make the ledger and the proxy keys, once
     --new-keys                      state that no key of FILE ever promised anything: the new ledger need not hold
     --new-history                   make a ledger although proxy keys are there: theirs is lost; the new one holds
   sidecar ledger verify | show | export | import | adopt    look after a ledger that no sidecar has open
   sidecar report  price | near-miss what the prices of FILE would have made of past slots; what nearly broke promises
   sidecar evidence verify FILE      what an evidence file proves, offline; see sidecar evidence verify -h
+  sidecar answer  verify FILE       whether a promise is signed by both keys; see sidecar answer verify -h
   sidecar watch   --promise FILE    judge promises that were given to you, from outside; see sidecar watch -h
   sidecar tls     --dir DIR         make certificates for the Signer API and its callers; see sidecar tls -h
   sidecar module  test | new        hold a module to the suite; write a new one; see sidecar module -h
@@ -56,6 +57,9 @@ func command(ctx context.Context, args []string) error {
 	}
 	if args[0] == "evidence" {
 		return evidenceCommand(ctx, args[1:])
+	}
+	if args[0] == "answer" {
+		return answerCommand(args[1:])
 	}
 	if args[0] == "watch" {
 		return watchCommand(ctx, args[1:])

@@ -200,6 +200,7 @@ type line struct {
 	Digest    string      `json:"digest,omitempty"`
 	Resources []string    `json:"resources,omitempty"`
 	Signature string      `json:"signature,omitempty"`
+	Proxy     string      `json:"proxy_signature,omitempty"` // the delegate's, of a group
 }
 
 func ledgerShow(_ context.Context, b bookAt, f ledgerFlags, _ string) error {
@@ -216,6 +217,9 @@ func ledgerShow(_ context.Context, b bookAt, f ledgerFlags, _ string) error {
 			}
 			delete(shown, r.Seq)
 			l.Record, l.Signature, l.Resources = r.Number, "0x"+hex.EncodeToString(r.Seal), nil
+			if !r.Proxy.IsZero() {
+				l.Proxy = r.Proxy.Signature.String()
+			}
 			return l.print(out, f.show.json)
 		}
 		l := newLine(r)

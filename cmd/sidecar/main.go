@@ -74,7 +74,7 @@ func exitCode(err error) int {
 		return exitUnfinished
 	case "config_invalid", "tls_invalid", "signer_modules_invalid", "relay_url_invalid", "relay_config_invalid": // only a start sees the relay's key on the curve
 		return 3
-	case "keystore_invalid", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds", "keystore_empty", "proxy_missing", "proxy_store_unserved", "proxy_delegation_invalid",
+	case "keystore_invalid", "keystore_password", "keystore_mismatch", "keystore_kdf_bounds", "keystore_empty", "proxy_missing", "committer_missing", "proxy_store_unserved", "proxy_delegation_invalid",
 		"proxy_possession_invalid", "key_held_twice", "tls_files_invalid", "key_holder_unavailable", "dirk_account_invalid", "dirk_answer", "dirk_threshold",
 		"dirk_unreachable", "web3signer_answer", "web3signer_domain", "web3signer_refused":
 		return 4

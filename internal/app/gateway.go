@@ -35,12 +35,19 @@ func (a *App) gatewayServer(measures *httpd.Metrics) (*httpd.Server, error) {
 		a.log.Warn("The gateway takes fewer connections than configured: half of the descriptors are kept for the Builder API",
 			"max_connections", g.Access.MaxConnections, "taken", most)
 	}
-	return httpd.New(httpd.Config{
+	s := httpd.Config{
 		Name: "gateway", Addr: address(g.Host.String(), g.Port), Routes: a.promises.gateway.Routes(),
 		Log: a.log.With("part", "gateway"), Clock: a.clock, Metrics: measures,
 		MaxConns: most, MaxConnsPerIP: g.Access.MaxConnectionsPerAddress, BodyMemory: gatewayBodies, Origins: g.Access.CORSOrigins,
 		ReadTimeout: gatewayRead, IdleTimeout: gatewayIdle, AccessLevel: slog.LevelDebug,
-	})
+	}
+	if g.Access.TLSPath != "" {
+		var err error
+		if s.TLS, err = httpd.LoadTLS(g.Access.TLSPath); err != nil {
+			return nil, err
+		}
+	}
+	return httpd.New(s)
 }
 
 // connections is how many connections the public may have, of the descriptors

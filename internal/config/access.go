@@ -39,6 +39,9 @@ type Access struct {
 	// ForwardedHeader is a list of addresses; the last one that is not a trusted
 	// proxy's counts. Default "X-Forwarded-For".
 	ForwardedHeader string `toml:"forwarded_header"`
+	// TLSPath is a directory with cert.pem and key.pem; with client_ca.pem callers
+	// must have a certificate, too. Optional: plain HTTP, for a proxy that ends TLS.
+	TLSPath string `toml:"tls_path"`
 	// CORSOrigins are the origins whose web pages may ask, or "*". Default: none.
 	CORSOrigins []string `toml:"cors_origins"`
 }

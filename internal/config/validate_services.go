@@ -99,6 +99,9 @@ func (k *checker) services() {
 	k.promising(g)
 	k.require(g.MaxBlobs <= 21, "gateway.max_blobs", "is above 21")
 	k.access(&g.Access)
+	if g.Access.TLSPath == "" && g.Host.IsValid() && !g.Host.IsLoopback() {
+		k.warn("gateway.host", "%s is reached from other machines in the clear, and whoever is on the way reads the transactions; set gateway.access.tls_path, or have a proxy end TLS", g.Host)
+	}
 }
 
 // constraintsRelay says whether any relay takes constraints.

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"sidecar/fault"
 	"sidecar/internal/certs"
 )
@@ -92,5 +94,51 @@ func TestPlain(t *testing.T) {
 	status, header, body := r.do(t, "GET", "/", "")
 	if status != 403 || body != "no" || header.Get("Content-Type") != "text/plain; charset=utf-8" {
 		t.Errorf("%d %q %q", status, header.Get("Content-Type"), body)
+	}
+}
+
+// TestStream_TLS: streams go through TLS, too, events and sockets.
+func TestStream_TLS(t *testing.T) {
+	dir := t.TempDir()
+	if err := certs.Make(certs.Plan{Dir: dir, Now: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	config, err := LoadTLS(filepath.Join(dir, "server"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick, left := make(chan string, 1), make(chan error, 1)
+	r := start(t, Config{TLS: config, Routes: streamTable(tick, left)})
+	ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(ca)
+	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
+	defer tr.CloseIdleConnections()
+	res, err := (&http.Client{Transport: tr}).Get(strings.Replace(r.url, "http:", "https:", 1) + "/events/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick <- "x"
+	b := make([]byte, len("data: a  \n\ndata: x\n\n"))
+	if _, err := io.ReadFull(res.Body, b); err != nil || !strings.HasSuffix(string(b), "data: x\n\n") {
+		t.Errorf("got %q, %v", b, err)
+	}
+	_ = res.Body.Close()
+	within30(t, "the handler hears that the caller left", left)
+	dialer := websocket.Dialer{TLSClientConfig: &tls.Config{RootCAs: pool}}
+	c, answer, err := dialer.Dial(strings.Replace(r.url, "http:", "wss:", 1)+"/echo", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	defer c.Close()
+	if err := c.WriteMessage(websocket.TextMessage, []byte("hi")); err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := c.ReadMessage(); err != nil || string(got) != "hi" {
+		t.Errorf("echo: %q, %v", got, err)
 	}
 }
