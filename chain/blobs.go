@@ -9,8 +9,11 @@ type BlobParams struct {
 	Fraction uint64 // baseFeeUpdateFraction
 }
 
-// Known says whether they are of any use. Where there are no blobs, there are none.
-func (p BlobParams) Known() bool { return p.Max > 0 && p.Target <= p.Max && p.Fraction > 0 }
+// Known says whether they are of any use. Where there are no blobs, there are none,
+// and what no chain can have is not known either.
+func (p BlobParams) Known() bool {
+	return p.Max > 0 && p.Max <= maxBlobs && p.Target >= 0 && p.Target <= p.Max && p.Fraction > 0
+}
 
 // BlobParams returns the parameters of a slot. The beacon chain's schedule names
 // the maximum only. Target and fraction follow the rule of every fork so far: two

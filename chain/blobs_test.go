@@ -26,6 +26,11 @@ func TestSpec_BlobParams(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v", name, got, want)
 		}
 	}
+	for _, p := range []BlobParams{{}, {6, 9, 0}, {-1, 9, 1}, {10, 9, 1}, {6, maxBlobs + 1, 1}, {-9, -6, 1}} {
+		if p.Known() {
+			t.Errorf("%+v is known", p)
+		}
+	}
 	if p := (Spec{SlotsPerEpoch: 32, Blobs: []BlobsAt{{0, 0}}}).BlobParams(5); p.Known() {
 		t.Errorf("no blobs: got %+v", p)
 	}

@@ -73,6 +73,7 @@ type Signer struct {
 	validated sync.Map // phase0.BLSPubKey → *bls.PublicKey, to verify our own signatures
 	alone     sync.Map // seq → *group, of entries that are signed again
 	turns     sync.Map // groupOf → *turns
+	seats     seats
 }
 
 // Sign is the only road to a signature: decide names what to sign, policy and
@@ -199,6 +200,12 @@ func (s *Signer) ink(ctx context.Context, e ledger.Entry) ([]byte, error) {
 func (s *Signer) sealed(ctx context.Context, key commitments.Key, m commitments.Message) ([]byte, error) {
 	if s.Keys == nil {
 		return nil, ErrUnknownKey.With("%s", key)
+	}
+	if key.IsECDSA() { // a proxy's, and so in our memory; a BLS key may be far away
+		if err := s.seats.take(ctx); err != nil {
+			return nil, err
+		}
+		defer s.seats.give()
 	}
 	sig, err := s.Keys.Sign(ctx, key, m)
 	if f := fault.Of(err); f != nil && f.Kind == fault.NotFound && !errors.Is(err, ErrUnknownKey) {

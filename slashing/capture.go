@@ -61,15 +61,6 @@ func (c *Capture) gone() bool {
 	return slices.ContainsFunc(c.Accounts, func(a Account) bool { return a.Gone })
 }
 
-// has says whether c holds all that can be captured of these senders: a state
-// that was gone is asked for no more.
-func (c *Capture) has(addresses []bellatrix.ExecutionAddress) bool {
-	return !slices.ContainsFunc(addresses, func(a bellatrix.ExecutionAddress) bool {
-		_, ok := c.account(common.Address(a))
-		return !ok
-	})
-}
-
 // collect completes what is captured of a block: known is what there is already,
 // nil for nothing. It returns whether anything was added, also with an error.
 // Faults: those of the nodes, ErrViews when the block is none of the chain's.

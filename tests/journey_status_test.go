@@ -141,7 +141,7 @@ func journeyStatuses(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	j.story(broken, "broken", "absent", commitments.StateSigned, commitments.StateSealed, commitments.StatePosted, commitments.StateAbsent, commitments.StateFinal)
+	j.story(broken, "broken", "absent", commitments.StateSigned, commitments.StateSealed, commitments.StatePosted, commitments.StateNoSafeBlock, commitments.StateAbsent, commitments.StateFinal)
 	j.story(missed, "excused", "slot_missed", commitments.StateSigned, commitments.StateBidVerified, commitments.StateSlotMissed, commitments.StateFinal)
 	j.story(spent, "excused", "NonceUsed", commitments.StateSigned, commitments.StateAbsent, commitments.StateFinal)
 	j.story(orphaned, "excused", "slot_orphaned", commitments.StateProposed, commitments.StateOrphaned, commitments.StateFinal)

@@ -23,7 +23,8 @@ const reportUsage = `sidecar report price [--config FILE]    what FILE's prices 
   --json           one JSON object instead of a table
 
 "promised" are our own promises, "market" the transactions of each block as if all had been asked for in its order.
-Tips are gwei that those accepted paid in the block; "next" is the price of a transfer more, gwei per gas.
+Tips are gwei that those accepted paid in the block; "next" is the price of a transfer more, gwei per gas; "worth" is what
+the block's gas tipped on average, which the price competes with.
 `
 
 // reportCommand runs one of the reports.
@@ -69,16 +70,16 @@ func reportCommand(ctx context.Context, args []string) error {
 func priceTable(out io.Writer, r *app.PriceReport) error {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	head := "asked\taccepted\ttoo cheap\tfull\tgas %\ttips\tnext\t"
-	fmt.Fprintf(t, "slot\tblock\tbase fee\t|\tpromised: %s|\tmarket: %s\n", head, head)
+	fmt.Fprintf(t, "slot\tblock\tbase fee\tworth\t|\tpromised: %s|\tmarket: %s\n", head, head)
 	for i := range r.Slots {
 		s := &r.Slots[i]
 		block := fmt.Sprint(s.Number)
 		if s.Missed {
 			block = "missed"
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t|\t%s|\t%s\n", s.Slot, block, app.Gwei(&s.BaseFee), side(&s.Promised, s.Limit), side(&s.Market, s.Limit))
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t|\t%s|\t%s\n", s.Slot, block, app.Gwei(&s.BaseFee), app.Gwei(&s.Worth), side(&s.Promised, s.Limit), side(&s.Market, s.Limit))
 	}
-	fmt.Fprintf(t, "all\t\t\t|\t%s|\t%s\n", side(&r.Promised, 0), side(&r.Market, 0))
+	fmt.Fprintf(t, "all\t\t\t\t|\t%s|\t%s\n", side(&r.Promised, 0), side(&r.Market, 0))
 	if err := t.Flush(); err != nil {
 		return err
 	}

@@ -11,6 +11,8 @@ import (
 // Capabilities say what is promised now, for which slots, and what is left.
 // Faults: the schedule's.
 func (g *Gateway) Capabilities(ctx context.Context) (commitments.Capabilities, error) {
+	ctx, cancel := context.WithTimeout(ctx, glance)
+	defer cancel()
 	offered, err := g.Slots(ctx)
 	if err != nil {
 		return commitments.Capabilities{}, err

@@ -258,6 +258,8 @@ func (g *Gateway) Slots(ctx context.Context) (commitments.SlotInfoResponse, erro
 	if err := g.Schedule.Ready(); err != nil {
 		return commitments.SlotInfoResponse{}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, glance)
+	defer cancel()
 	var out commitments.SlotInfoResponse
 	if g.draining.Load() {
 		return out, nil

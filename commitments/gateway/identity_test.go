@@ -16,6 +16,7 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"sidecar/chain"
 	"sidecar/internal/quota"
 )
 
@@ -309,5 +310,29 @@ func TestSeats(t *testing.T) {
 	}
 	if n := h.places.Used(); n != 0 {
 		t.Errorf("%d places stay taken", n)
+	}
+}
+
+// BenchmarkGreet is what finding out who asks costs a call, with its place.
+func BenchmarkGreet(b *testing.B) {
+	clock := chain.NewClock(testSpec(), nil)
+	g := &Gateway{places: quota.NewPlaces(128), buckets: quota.NewBuckets(maxCallers), diary: newDiary(clock)}
+	g.Clock, g.Access = clock, Access{Rate: quota.Rate{PerSecond: 1e9, Burst: 1e9}, ForwardedHeader: "X-Forwarded-For"}
+	none := func(string) string { return "" }
+	for name, from := range map[string]string{"local": "127.0.0.1", "stranger": "9.9.9.9"} {
+		b.Run(name, func(b *testing.B) {
+			a := asked{remote: netip.MustParseAddr(from), header: none}
+			for b.Loop() {
+				c, err := g.greet(a)
+				if err != nil {
+					b.Fatal(err)
+				}
+				leave, err := g.seat(c, true)
+				if err != nil {
+					b.Fatal(err)
+				}
+				leave()
+			}
+		})
 	}
 }

@@ -20,6 +20,7 @@ const (
 	probeAgain   = time.Second // after an error, when somebody asks
 	fixedSlots   = 2           // before its slot a page's path is probed once more
 	probesAtOnce = 16
+	glance       = probeTimeout / 2 // what a list of slots waits for answers that are not at hand
 )
 
 // paths remembers what each target said of itself: which constraint types it

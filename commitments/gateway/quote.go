@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"sync"
-	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -27,8 +26,8 @@ type Quoter interface {
 }
 
 const (
-	quoteLife = 3 * time.Second
-	maxQuotes = 8192 // that are open at a time
+	quoteLife = 3_000 // milliseconds
+	maxQuotes = 8192  // that are open at a time
 )
 
 // quotes are those that are open. They are in memory: a restart takes longer
@@ -89,7 +88,7 @@ func (g *Gateway) Quote(ctx context.Context, r commitments.Request) (commitments
 		return commitments.SignedQuote{}, err
 	}
 	now := g.unixMilli()
-	q := commitments.Quote{RequestHash: r.Hash(), Type: r.Type, Slot: id.Slot, Price: price, ValidUntil: now + uint64(quoteLife.Milliseconds())}
+	q := commitments.Quote{RequestHash: r.Hash(), Type: r.Type, Slot: id.Slot, Price: price, ValidUntil: now + quoteLife}
 	if err := g.quotes.add(q, now); err != nil { // before it is signed: a full house costs no signature
 		return commitments.SignedQuote{}, err
 	}

@@ -189,7 +189,8 @@ func (c *Client) schedule(ctx context.Context) blobSchedule {
 	c.mu.Lock()
 	s := c.blobs
 	c.mu.Unlock()
-	if epoch := time.Duration(c.spec.SlotsPerEpoch) * c.spec.SlotDuration; !s.askedAt.IsZero() && now.Sub(s.askedAt) < epoch { // #nosec G115 -- validated
+	epoch := time.Duration(c.spec.SlotsPerEpoch) * c.spec.SlotDuration // #nosec G115 -- validated
+	if !s.askedAt.IsZero() && now.Sub(s.askedAt) < epoch {
 		return s
 	}
 	type params struct {

@@ -92,7 +92,7 @@ func (j *journal) put(records [][]byte, h head) error {
 	for _, r := range records {
 		length += 4 + len(r)
 	}
-	if uint64(length) > 1<<31 {
+	if length > 1<<30 {
 		return fmt.Errorf("a batch of %d bytes", length)
 	}
 	total := aligned(frameHead + length)
@@ -141,12 +141,13 @@ func replayJournal(path string, at func() head, apply func(record []byte) error)
 			if first > at().Records+1 {
 				return ErrRolledBack.With("its journal goes on with record %d, it ends with %d", first, at().Records)
 			}
-			for i, r := range records {
-				if first+uint64(i) <= at().Records {
+			for _, r := range records {
+				n := first
+				if first++; n <= at().Records {
 					continue // the database holds it
 				}
 				if err := apply(r); err != nil {
-					return fmt.Errorf("journal, record %d: %w", first+uint64(i), err)
+					return fmt.Errorf("journal, record %d: %w", n, err)
 				}
 			}
 			off += int64(aligned(length))
@@ -190,11 +191,12 @@ func readFrame(f io.ReaderAt, off int64) (first uint64, records [][]byte, length
 // chained says whether records follow each other and end in a hash.
 func chained(first uint64, records [][]byte, end [32]byte) bool {
 	before := [32]byte(records[0][2:recordHead])
-	for i, r := range records {
+	for _, r := range records {
 		if [32]byte(r[2:recordHead]) != before {
 			return false
 		}
-		before = recordHash(first+uint64(i), r)
+		before = recordHash(first, r)
+		first++
 	}
 	return before == end
 }

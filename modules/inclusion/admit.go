@@ -96,7 +96,8 @@ func (m *Module) blobFees(t *tx, slot phase0.Slot, head modules.Head) error {
 	if err != nil {
 		return err
 	}
-	if most := uint64(p.Max); t.blobs() > most { // #nosec G115 -- Known
+	most := uint64(p.Max) // #nosec G115 -- Known
+	if t.blobs() > most {
 		return ErrBlobCount.With("%d, a block has %d", t.blobs(), most)
 	}
 	worst, err := m.worstBlobFee(head, slot, t.blobCap)

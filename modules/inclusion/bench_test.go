@@ -49,10 +49,13 @@ func BenchmarkCommit(b *testing.B) {
 			d.Value = big.NewInt(int64(i))
 			raws[i] = w.from.sign(b, d)
 		}
+		if _, err := w.commit(b, view, raws[0]); err != nil { // reads the pages, as after a restart: 70 µs a promise, once
+			b.Fatal(err)
+		}
 		b.Run(fmt.Sprintf("first/pages=%d", pages), func(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				if i%len(raws) == 0 {
-					w.txs = cache{}
+					w.txs = cache{} // none was seen before
 				}
 				if _, err := w.commit(b, view, raws[i%len(raws)]); err != nil {
 					b.Fatal(err)

@@ -127,6 +127,15 @@ func TestCommit_Blobs(t *testing.T) {
 		if _, err := w.ask(t, c.at, commitments.View{Page: page}, whole); !errors.Is(err, ErrPromised) {
 			t.Errorf("%s: again: %v", name, err)
 		}
+		cand, _ := build(t, [][]byte{{2}, raw, {3}}, 1)
+		cand.Slot = c.at
+		if err := w.Verify(t.Context(), page, cand); err != nil {
+			t.Errorf("%s: a bid that has it: %v", name, err)
+		}
+		w.leaves = leaves{} // after a restart
+		if err := w.Verify(t.Context(), page, cand); err != nil {
+			t.Errorf("%s: a bid that has it, after a restart: %v", name, err)
+		}
 		v, err := w.Audit(t.Context(), page, commitments.Block{Slot: c.at, Txs: [][]byte{{2}, raw}})
 		if err != nil || len(v) != 1 || v[0].Outcome != commitments.Kept {
 			t.Errorf("%s: judged %+v, %v", name, v, err)

@@ -82,9 +82,10 @@ func (m *Module) worstBlobFee(head modules.Head, slot phase0.Slot, enough *big.I
 // parameters to one of child's. Under the reserve price of EIP-7918 the rule is
 // another, and the two differ only where the parameters do.
 func excessGrowth(parent, child chain.BlobParams) uint64 {
-	used := uint64(parent.Max) * gasPerBlob                                 // #nosec G115 -- Known
-	reserve := used * uint64(child.Max-child.Target) / uint64(child.Max)    // #nosec G115 -- Known
-	if target := uint64(child.Target) * gasPerBlob; used > reserve+target { // #nosec G115 -- Known
+	used := uint64(parent.Max) * gasPerBlob                              // #nosec G115 -- Known
+	target := uint64(child.Target) * gasPerBlob                          // #nosec G115 -- Known
+	reserve := used * uint64(child.Max-child.Target) / uint64(child.Max) // #nosec G115 -- Known
+	if used > reserve+target {
 		return used - target
 	}
 	return reserve

@@ -33,6 +33,9 @@ func OfferOf(raw []byte) (Offer, error) {
 	}, nil
 }
 
+// tx is as much of the transaction as its tip follows from.
+func (o *Offer) tx() *tx { return &tx{tip: o.Tip.ToBig(), cap: o.Cap.ToBig()} }
+
 // OfferIn reads the transaction of one of this module's promises. Faults: those
 // of Module.Slot, ErrTxEncoding.
 func OfferIn(c commitments.Commitment) (Offer, error) {
@@ -81,7 +84,8 @@ type SlotReport struct {
 	Missed      bool        `json:"missed"`
 	BaseFee     uint256.Int `json:"base_fee_wei"`
 	Limit       uint64      `json:"promisable_gas"`
-	UsedPercent uint64      `json:"gas_used_percent"` // of the block's limit
+	UsedPercent uint64      `json:"gas_used_percent"`     // of the block's limit
+	Worth       uint256.Int `json:"mean_tip_wei_per_gas"` // of all the gas its block used: what floor and curve compete with
 	Promised    Replayed    `json:"promised"`
 	Market      Replayed    `json:"market"`
 }
@@ -118,10 +122,16 @@ func (r *replay) slot(p Past) SlotReport {
 	if p.GasLimit > 0 {
 		out.UsedPercent = p.GasUsed * 100 / p.GasLimit
 	}
-	used := map[phase0.Hash32]uint64{}
+	used, paid := map[phase0.Hash32]uint64{}, new(big.Int)
 	for _, t := range p.Block {
 		used[t.Hash] = t.GasUsed
+		if tip := effectiveTip(t.tx(), p.BaseFee.ToBig()); tip.Sign() > 0 {
+			paid.Add(paid, tip.Mul(tip, bigOf(t.GasUsed)))
+		}
 		r.ask(&out.Market, p, t.Offer, t.GasUsed)
+	}
+	if p.GasUsed > 0 {
+		out.Worth = word(paid.Quo(paid, bigOf(p.GasUsed)))
 	}
 	for _, o := range p.Promised {
 		r.ask(&out.Promised, p, o, used[o.Hash])
@@ -135,7 +145,7 @@ func (r *replay) slot(p Past) SlotReport {
 // ask asks for one promise more.
 func (r *replay) ask(to *Replayed, p Past, o Offer, gasUsed uint64) {
 	to.Asked++
-	tip := effectiveTip(&tx{tip: o.Tip.ToBig(), cap: o.Cap.ToBig()}, p.BaseFee.ToBig())
+	tip := effectiveTip(o.tx(), p.BaseFee.ToBig())
 	switch {
 	case o.Gas > r.most:
 		to.TooBig++

@@ -41,6 +41,10 @@ func TestReplay(t *testing.T) {
 	if m := got.Promised; m.Asked != 2 || m.Accepted != 2 || m.Gas != 42_000 || m.Tips != gwei(21_000) {
 		t.Errorf("promised: %+v", m)
 	}
+	// 2·21 + 1·21 + 0 + 9·60 + 9·25 + 9·22 of 15,000 kgas.
+	if want := uint64(1e9) * (2*21 + 1*21 + 9*60 + 9*25 + 9*22) / 15_000; got.Worth.Uint64() != want {
+		t.Errorf("a gas is worth %s, want %d", got.Worth.Dec(), want)
+	}
 	if got.Slot != 9 || got.Number != 5 || got.Missed || got.UsedPercent != 25 {
 		t.Errorf("got %+v", got)
 	}

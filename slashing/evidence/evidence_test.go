@@ -128,3 +128,41 @@ func FuzzParse(f *testing.F) {
 		_, _ = Judge(file, file.Rules, file.Slasher, file.ChildHash())
 	})
 }
+
+// FuzzJudge gives every mutation of the samples a right digest: whatever reads as
+// a file has one form, and proves no fault but those that were really committed.
+func FuzzJudge(f *testing.F) {
+	known := map[common.Hash]bool{}
+	var rules Rules
+	var slasher common.Address
+	var child common.Hash
+	for _, name := range []string{"absent", "double"} {
+		text, file := sample(f, name)
+		fault, err := Judge(file, file.Rules, file.Slasher, file.ChildHash())
+		if err != nil {
+			f.Fatal(err)
+		}
+		known[fault.ID] = true
+		if file.Absence != nil {
+			rules, slasher, child = file.Rules, file.Slasher, file.ChildHash()
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var file File
+		if json.Unmarshal(text, &file) != nil {
+			return
+		}
+		again, err := Encode(file)
+		if err != nil {
+			return
+		}
+		read, err := Parse(again)
+		if err != nil {
+			return
+		}
+		if fault, err := Judge(read, rules, slasher, child); err == nil && !known[fault.ID] {
+			t.Fatalf("a fault nobody committed: %+v", fault)
+		}
+	})
+}
