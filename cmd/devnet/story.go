@@ -20,6 +20,12 @@ import (
 type story struct {
 	net     *simnet.Net
 	sidecar *devnet.Sidecar
+	dir     string // for files
+	// request makes of a transaction what the gateway is asked.
+	request func(phase0.Slot, *types.Transaction) (commitments.Request, error)
+
+	standIn bool // no real core
+	stake   *devnet.Stake
 }
 
 func (t *story) say(who, format string, args ...any) {
@@ -53,7 +59,7 @@ func (t *story) ask(ctx context.Context) (commitments.Request, *types.Transactio
 	if err != nil {
 		return commitments.Request{}, nil, 0, err
 	}
-	req, err := t.net.Searcher.Request(slot, tx)
+	req, err := t.request(slot, tx)
 	if err != nil {
 		return commitments.Request{}, nil, 0, err
 	}

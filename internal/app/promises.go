@@ -35,9 +35,9 @@ var ErrNoProxy = fault.Define("proxy_missing", fault.Unavailable, "The module ha
 // ErrNoCommitter is met after an update from a version without committers.
 var ErrNoCommitter = fault.Define("committer_missing", fault.Unavailable, "The module has no ECDSA proxy key to sign commitments with; sidecar init makes one, and leaves the ledger and the other keys as they are.")
 
-// gatewaySigningID sets delegations, promises and constraints messages apart from
+// GatewaySigningID sets delegations, promises and constraints messages apart from
 // every module's signatures. It is fixed for ever: contracts know it.
-var gatewaySigningID = phase0.Root(sha256.Sum256([]byte("sidecar/gateway/v1")))
+var GatewaySigningID = phase0.Root(sha256.Sum256([]byte("sidecar/gateway/v1")))
 
 // promises is everything a sidecar needs to make promises and keep them.
 type promises struct {
@@ -176,7 +176,7 @@ func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
 		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger,
 		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
 		Exclusive: a.exclusive(g), Parties: parties,
-		Delegate: who.Delegate, Committer: who.Committer, SigningID: gatewaySigningID,
+		Delegate: who.Delegate, Committer: who.Committer, SigningID: GatewaySigningID,
 		Quoter: quoter{p.signer}, Holds: func(slot phase0.Slot) bool { h := p.ledger.Hold(); return h.Until > 0 && slot <= h.Until },
 		Events: p.events, MaxRequests: g.Access.MaxRequests, MaxSubscribers: g.Access.MaxSubscribers, Access: access,
 		Log: a.log.With("part", "gateway"), Metrics: gateway.NewMetrics(a.metrics),

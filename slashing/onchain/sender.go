@@ -121,8 +121,6 @@ func (s *Sender) Do(ctx context.Context, a Action) (*Receipt, error) {
 			return receipt, err
 		case err != nil && ctx.Err() == nil:
 			w.tell("waiting", err.Error())
-		default:
-			w.told = ""
 		}
 		if !s.pause(ctx) {
 			return nil, ErrUnfinished.With("%s", a.Name)
@@ -151,10 +149,10 @@ func (s *Sender) pause(ctx context.Context) bool {
 type work struct {
 	*Sender
 	Action
-	told string // the last trouble that was reported
+	told string // the last that was reported
 }
 
-// tell reports trouble once, until it is over.
+// tell reports what lasts once.
 func (w *work) tell(kind, text string) {
 	if w.told != text {
 		w.told = text
@@ -182,7 +180,7 @@ func (w *work) step(ctx context.Context) (done bool, _ *Receipt, err error) {
 		return false, nil, err
 	}
 	if there {
-		w.tell("included", fmt.Sprintf("there at block %d or before; waiting for %d blocks", head.Number, w.Confirmations))
+		w.tell("included", fmt.Sprintf("in the chain; waiting until it is %d blocks deep", w.Confirmations))
 		return false, nil, nil
 	}
 	if w.Watch != nil {

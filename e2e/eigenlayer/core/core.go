@@ -32,6 +32,13 @@ type Delays struct{ Deallocation, Configuration, Withdrawal uint32 }
 // Mainnet are the delays of mainnet: 14, 17.5 and 14 days.
 var Mainnet = Delays{100_800, 126_000, 100_800}
 
+// Brief are delays that a development chain can wait for.
+var Brief = Delays{Deallocation: 20, Configuration: 2, Withdrawal: 3}
+
+// Wait is how many blocks pass from an operator's registration until it can
+// allocate stake, and be slashed without the core's underflow on young chains.
+func (d Delays) Wait() uint64 { return uint64(max(d.Configuration, d.Withdrawal)) + 1 }
+
 // Core is where its contracts are.
 type Core struct {
 	Allocation common.Address `json:"allocation_manager"`
