@@ -290,3 +290,30 @@ func TestWithTimeout_Stuck(t *testing.T) {
 		}
 	})
 }
+
+// TestWithTimeout_StuckApart: requests that do not end, because an execution node
+// hangs, do not keep a bid from being verified: without a header the promises that
+// stand would be broken.
+func TestWithTimeout_StuckApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release, deaf := make(chan struct{}), true
+		m := WithTimeout(&fake{do: func(context.Context) error {
+			if deaf {
+				<-release
+			}
+			return nil
+		}}, Budgets{Commit: time.Second, Verify: time.Second})
+		for range maxStuck + 1 {
+			_, _ = m.Commit(t.Context(), commitments.View{}, commitments.Request{})
+		}
+		if _, err := m.Commit(t.Context(), commitments.View{}, commitments.Request{}); !errors.Is(err, ErrStuck) {
+			t.Errorf("commit: got %v, want %v", err, ErrStuck)
+		}
+		deaf = false
+		if err := m.Verify(t.Context(), commitments.Page{}, commitments.Candidate{}); err != nil {
+			t.Errorf("verify, while requests are stuck: %v", err)
+		}
+		close(release)
+		synctest.Wait()
+	})
+}
