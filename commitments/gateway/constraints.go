@@ -19,6 +19,7 @@ import (
 // relays probed, until ctx ends. It then ends and waits for all that is under
 // way. What a crash left undone is taken up first.
 func (g *Gateway) Run(ctx context.Context) error {
+	g.begun()
 	defer g.stop()
 	g.spawn(g.watchPaths)
 	g.spawn(g.follow)
