@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -296,9 +297,10 @@ func TestWithTimeout_Stuck(t *testing.T) {
 // stand would be broken.
 func TestWithTimeout_StuckApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		release, deaf := make(chan struct{}), true
+		release := make(chan struct{})
+		var hears atomic.Bool
 		m := WithTimeout(&fake{do: func(context.Context) error {
-			if deaf {
+			if !hears.Load() {
 				<-release
 			}
 			return nil
@@ -309,7 +311,7 @@ func TestWithTimeout_StuckApart(t *testing.T) {
 		if _, err := m.Commit(t.Context(), commitments.View{}, commitments.Request{}); !errors.Is(err, ErrStuck) {
 			t.Errorf("commit: got %v, want %v", err, ErrStuck)
 		}
-		deaf = false
+		hears.Store(true)
 		if err := m.Verify(t.Context(), commitments.Page{}, commitments.Candidate{}); err != nil {
 			t.Errorf("verify, while requests are stuck: %v", err)
 		}
