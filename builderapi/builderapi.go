@@ -115,6 +115,9 @@ type Config struct {
 
 	Penalty Penalty
 
+	// Owed says whether there are promises for a slot, whoever proposes in it. It
+	// must not wait. Optional.
+	Owed func(slot phase0.Slot) bool
 	// Heard is told of the bids of every auction, after the answer has left. It must
 	// not wait. Optional.
 	Heard func(id commitments.PageID, bids []Bid)
@@ -202,12 +205,17 @@ func (s *Service) contain(f func()) {
 	f()
 }
 
-// Drain hands out no more headers, lets the getHeader calls under way finish,
-// and waits until every block under way has been handed over, and, if a header
-// was served for the running slot, until its block came or the slot ended. It
-// returns early when ctx ends.
+// Drain hands out no more headers but for pages with promises, which the beacon
+// node's own block would break: those of the running slot and the next are waited
+// for. It lets the getHeader calls under way finish, and waits until every block
+// under way has been handed over, and, if a header was served for the running
+// slot, until its block came or the slot ended. It returns early when ctx ends.
 func (s *Service) Drain(ctx context.Context) {
+	now := s.Clock.Slot()
 	s.stopping.Store(true)
+	for _, slot := range []phase0.Slot{now, now + 1} {
+		s.keepWord(ctx, slot)
+	}
 	select {
 	case <-s.headers.gone(): // one that is served here is waited for below
 	case <-ctx.Done():
@@ -228,6 +236,23 @@ func (s *Service) Drain(ctx context.Context) {
 	case <-ctx.Done():
 	}
 }
+
+// keepWord waits, if there are promises for a slot, until a header was served for
+// it, or nobody will ask for one any more.
+func (s *Service) keepWord(ctx context.Context, slot phase0.Slot) {
+	if s.Owed == nil || !s.Owed(slot) {
+		return
+	}
+	end := s.Clock.Start(slot).Add(s.Spec.SlotDuration / 3)
+	if s.Clock.Until(end) > 0 {
+		s.Log.Info("Waiting for a slot with promises", "slot", uint64(slot))
+	}
+	for s.Clock.Until(end) > 0 && !s.offered.dealtWith(slot) && sleep(ctx, keepWordLook) {
+	}
+}
+
+// keepWordLook is how often keepWord looks.
+const keepWordLook = 20 * time.Millisecond
 
 // Close ends everything detached and waits for it. Blocks under way are lost:
 // call Drain first.

@@ -1,8 +1,13 @@
 package builderapi
 
 import (
+	"context"
 	"testing"
 	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
+	"sidecar/commitments"
 )
 
 // A header that is being asked for when the stop begins is served, and then its
@@ -44,4 +49,40 @@ func TestDrain_ServesNoNewHeader(t *testing.T) {
 			t.Fatal("a relay was asked after the stop")
 		}
 	})
+}
+
+// A service that stops just before a slot with promises serves its header all the
+// same, and waits for its block: the beacon node's own would break them.
+func TestDrain_KeepsItsWord(t *testing.T) {
+	for name, asks := range map[string]bool{"the node asks": true, "it never does": false} {
+		t.Run(name, func(t *testing.T) {
+			run(t, 1, func(c *Config) {
+				c.PageSettles = 2 * time.Second
+				c.Pages = promised{commitments.Page{Promises: make([]commitments.Promise, 1)}}
+				c.Modules = verifier(func(context.Context, commitments.Candidate) error { return nil })
+				c.Owed = func(slot phase0.Slot) bool { return slot == 1 }
+			}, func(b *bench) {
+				time.Sleep(11 * time.Second)
+				b.offer(0, time.Millisecond, 1e18, nil, nil)
+				b.relays[0].constraints, b.relays[0].submit = true, takes(nil)
+				served, done := false, make(chan struct{})
+				go func() {
+					defer close(done)
+					if time.Sleep(1500 * time.Millisecond); asks {
+						resp, _ := b.header(1, nil)
+						served = b.winner(resp) != nil
+						time.Sleep(time.Second) // the validator signs
+						_, _ = b.hand(b.block(1, 9), true)
+					}
+				}()
+				start := time.Now()
+				b.service.Drain(b.t.Context())
+				took := time.Since(start)
+				<-done
+				if served != asks || took > 5*time.Second+keepWordLook || asks && (took < 2500*time.Millisecond || b.relays[0].read(&b.relays[0].submitted) != 1) {
+					t.Errorf("drained after %v (served %v)", took, served)
+				}
+			})
+		})
+	}
 }

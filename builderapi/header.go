@@ -49,7 +49,7 @@ func (s *Service) header(ctx context.Context, r httpd.Request) (httpd.Response, 
 	s.Metrics.asked(into)
 	log := s.Log.With("slot", uint64(q.slot), "into_ms", into.Milliseconds())
 	switch {
-	case s.stopping.Load():
+	case s.stopping.Load() && !s.promised(q.slot, q.validator):
 		return s.noBid(q, log, "stopping")
 	case !q.fork.Served():
 		return s.noBid(q, log, "fork_not_served")

@@ -14,6 +14,7 @@ type offers struct {
 	mu     sync.Mutex
 	byHash map[phase0.Hash32]*offer
 	slots  map[phase0.Slot]chan struct{} // served; closed when its block was handed over
+	last   phase0.Slot                   // whose block was handed over
 }
 
 type offer struct {
@@ -71,7 +72,15 @@ func (o *offers) settle(slot phase0.Slot) {
 	if c := o.slots[slot]; c != nil {
 		close(c)
 		delete(o.slots, slot)
+		o.last = max(o.last, slot)
 	}
+}
+
+// dealtWith says whether a header was served for a slot.
+func (o *offers) dealtWith(slot phase0.Slot) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.slots[slot] != nil || o.last >= slot && o.last > 0
 }
 
 // pending says whether a block for a header served for now, or the slot after,

@@ -45,17 +45,21 @@ func WithRecovery(m Module, log *slog.Logger) Module {
 	}}
 }
 
-// maxStuck is how many calls of one module may go on after nobody waits for them.
+// maxStuck is how many calls of one module and one operation may go on after
+// nobody waits for them.
 const maxStuck = 16
 
 // WithTimeout returns m with a deadline on every call; a call that fails because
 // time ran out, the budget's or the caller's, fails with ErrTimeout. A module that
 // does not heed its context keeps nobody waiting: its call goes on alone, and when
-// maxStuck calls do so the module is asked nothing more until one of them ends.
+// maxStuck calls of an operation do so the module is asked for it no more until one
+// of them ends.
 // What such a call answers in the end is dropped.
 func WithTimeout(m Module, b Budgets) Module {
 	budgets := [...]time.Duration{opSlot: b.Slot, opCommit: b.Commit, opVerify: b.Verify, opAudit: b.Audit, opPrice: b.Commit}
-	var left atomic.Int32
+	// Each operation has its own: requests that do not end must not keep a bid from
+	// being verified, or the promises that stand are broken for want of a header.
+	var stuck [len(budgets)]atomic.Int32
 	return &around{m, m.Info(), func(ctx context.Context, op operation, do func(context.Context) error) error {
 		if d := budgets[op]; d > 0 {
 			var cancel context.CancelFunc
@@ -64,10 +68,11 @@ func WithTimeout(m Module, b Budgets) Module {
 		}
 		err := ctx.Err()
 		if err == nil {
+			left := &stuck[op]
 			if left.Load() >= maxStuck {
 				return ErrStuck.With("%s of module %s", op, m.Info().ID)
 			}
-			err = await(ctx, &left, do)
+			err = await(ctx, left, do)
 		}
 		if err != nil && (errors.Is(err, context.DeadlineExceeded) || errors.Is(ctx.Err(), context.DeadlineExceeded)) {
 			return ErrTimeout.Wrap(err)

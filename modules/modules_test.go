@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -288,5 +289,33 @@ func TestWithTimeout_Stuck(t *testing.T) {
 		if _, err := rogue.Slot(t.Context(), commitments.Request{}); !errors.Is(err, ErrPanic) || !strings.Contains(log.String(), "boom") {
 			t.Errorf("a panic: %v, log %q", err, log.String())
 		}
+	})
+}
+
+// TestWithTimeout_StuckApart: requests that do not end, because an execution node
+// hangs, do not keep a bid from being verified: without a header the promises that
+// stand would be broken.
+func TestWithTimeout_StuckApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var hears atomic.Bool
+		m := WithTimeout(&fake{do: func(context.Context) error {
+			if !hears.Load() {
+				<-release
+			}
+			return nil
+		}}, Budgets{Commit: time.Second, Verify: time.Second})
+		for range maxStuck + 1 {
+			_, _ = m.Commit(t.Context(), commitments.View{}, commitments.Request{})
+		}
+		if _, err := m.Commit(t.Context(), commitments.View{}, commitments.Request{}); !errors.Is(err, ErrStuck) {
+			t.Errorf("commit: got %v, want %v", err, ErrStuck)
+		}
+		hears.Store(true)
+		if err := m.Verify(t.Context(), commitments.Page{}, commitments.Candidate{}); err != nil {
+			t.Errorf("verify, while requests are stuck: %v", err)
+		}
+		close(release)
+		synctest.Wait()
 	})
 }

@@ -78,8 +78,8 @@ func (s *Signer) join(ctx context.Context, r ledger.Receipt) *group {
 	select {
 	case <-fresh.done:
 	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }() // also if the holder of the key panics: others wait for the turn
 		s.signWaiting(ctx, of, t)
-		<-t.turn
 	}
 	return fresh
 }

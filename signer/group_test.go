@@ -519,3 +519,33 @@ func TestGroup_Waiting(t *testing.T) {
 		t.Errorf("the delegate signed %d times, want 2", n)
 	}
 }
+
+// TestGroup_KeyPanics: a holder of keys that panics once does not keep the delegate's
+// turn: who asks afterwards is signed for.
+func TestGroup_KeyPanics(t *testing.T) {
+	d := newDuo(t)
+	d.knob(func(key commitments.Key, _ commitments.Message) error {
+		if key != d.committer {
+			panic("a key went wrong")
+		}
+		return nil
+	})
+	func() {
+		defer func() { _ = recover() }()
+		_, _ = d.ask(t.Context(), d.promise(t, 1))
+	}()
+	d.knob(nil)
+	done := make(chan error, 1)
+	go func() {
+		_, err := d.ask(context.Background(), d.promise(t, 2))
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the turn is held for ever")
+	}
+}

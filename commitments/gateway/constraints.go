@@ -19,6 +19,7 @@ import (
 // relays probed, until ctx ends. It then ends and waits for all that is under
 // way. What a crash left undone is taken up first.
 func (g *Gateway) Run(ctx context.Context) error {
+	g.begun()
 	defer g.stop()
 	g.spawn(g.watchPaths)
 	g.spawn(g.follow)
@@ -199,8 +200,10 @@ func (g *Gateway) send(ctx context.Context, id commitments.PageID, s commitments
 	return taken
 }
 
-// refuses says whether an error is a relay's no, and not its silence.
-func refuses(err error) bool { return errors.Is(err, relays.Err4xx) || errors.Is(err, relays.Err5xx) }
+// refuses says whether an error is a relay's no. Its silence is none, and neither is
+// a 5xx: it may have taken the constraints before, as a fabric relay that is sent
+// the same bytes again, and a bid that proves them is worth more than its answer.
+func refuses(err error) bool { return errors.Is(err, relays.Err4xx) }
 
 // postsEnd is when the last attempt of a post for a slot begins.
 func (g *Gateway) postsEnd(slot phase0.Slot) time.Time { return g.Clock.Start(slot).Add(-g.PostsEnd) }

@@ -137,7 +137,7 @@ func (g *Gateway) deliver(ctx context.Context, end time.Time, relay string, post
 	o, began := outcome{relay: relay, err: ctx.Err()}, g.Clock.Now()
 	for ctx.Err() == nil && (o.attempts == 0 || g.Clock.Until(end) > 0) {
 		attempt, cancel := context.WithTimeout(ctx, postTimeout)
-		o.err = post(attempt)
+		o.err = g.contain(func() error { return post(attempt) })
 		cancel()
 		o.attempts, o.took = o.attempts+1, g.Clock.Now().Sub(began)
 		if o.err == nil {

@@ -10,7 +10,9 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -162,9 +164,9 @@ type Gateway struct {
 	quotes                 quotes
 	writeWithin, heartbeat time.Duration // of subscribers
 
+	mu      sync.Mutex      // over the rest, but wg
 	work    context.Context // of everything in the background; Run ends it
 	cancel  context.CancelFunc
-	mu      sync.Mutex // over the rest, but wg
 	ended   bool
 	wg      sync.WaitGroup
 	sending map[commitments.PageID]bool   // pages whose constraints are under way or done
@@ -246,16 +248,42 @@ func (g *Gateway) spawn(f func(ctx context.Context)) bool {
 	if g.ended {
 		return false
 	}
-	g.wg.Go(func() { f(g.work) })
+	work := g.work
+	g.wg.Go(func() { _ = g.contain(func() error { f(work); return nil }) })
 	return true
+}
+
+// contain runs f. A panic, which a bug of ours could be that a hostile relay has
+// found, ends f, and not the process: the Builder API is in it.
+func (g *Gateway) contain(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			g.Log.Error("Work in the background panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return f()
+}
+
+// begun lets Run begin again after it ended before its time, as after a panic:
+// what it began is over, and the pages that it had under way are not.
+func (g *Gateway) begun() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ended {
+		g.ended = false
+		g.work, g.cancel = context.WithCancel(context.Background())
+		clear(g.sending)
+	}
 }
 
 // stop ends what spawn began, and waits for it.
 func (g *Gateway) stop() {
 	g.mu.Lock()
 	g.ended = true
+	cancel := g.cancel
 	g.mu.Unlock()
-	g.cancel()
+	cancel()
 	g.wg.Wait()
 }
 

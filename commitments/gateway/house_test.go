@@ -264,6 +264,7 @@ type relay struct {
 	refusal     error // what fail answers; default errNode
 	fail        int
 	hang        bool
+	panics      bool // is posted constraints
 	mu          sync.Mutex
 	probes      int
 	attempts    int
@@ -314,6 +315,9 @@ func (r *relay) PostConstraints(ctx context.Context, s commitments.SignedConstra
 	defer r.mu.Unlock()
 	r.attempts++
 	r.times = append(r.times, time.Now())
+	if r.panics {
+		panic("a body that nobody thought of")
+	}
 	if r.hang {
 		<-ctx.Done()
 		return ctx.Err()

@@ -162,7 +162,10 @@ func (g *Gateway) greet(a asked) (caller, error) {
 	if err != nil {
 		return caller{}, err
 	}
-	c := caller{name: block(from), rate: g.Access.Rate, local: direct && from.IsLoopback()}
+	// A proxy on this machine that nobody named as trusted asks for strangers: its
+	// header, which is not believed, says so.
+	local := direct && from.IsLoopback() && (a.header(g.Access.ForwardedHeader) == "" || g.Access.trusted(from))
+	c := caller{name: block(from), rate: g.Access.Rate, local: local}
 	// 1. A key is cheap to look up, and its limits are its own.
 	if key := apiKey(a.header); key != "" {
 		one, ok := g.Access.keyed(key)

@@ -336,3 +336,26 @@ func BenchmarkGreet(b *testing.B) {
 		})
 	}
 }
+
+// TestLocal_Proxy: a proxy on this machine that is not configured as trusted does
+// not make the whole world a caller of this machine, without limits.
+func TestLocal_Proxy(t *testing.T) {
+	h := open(t, func(c *Config) { c.Access.Rate = quota.Rate{PerSecond: 1, Burst: 1} })
+	ask := func(forwarded string) (caller, error) {
+		return h.greet(asked{remote: netip.MustParseAddr("127.0.0.1"), header: func(name string) string {
+			if name == "X-Forwarded-For" {
+				return forwarded
+			}
+			return ""
+		}})
+	}
+	if c, err := ask(""); err != nil || !c.local {
+		t.Errorf("a caller of this machine: %+v, %v", c, err)
+	}
+	if c, err := ask("203.0.113.9"); err != nil || c.local {
+		t.Errorf("a stranger behind a proxy: %+v, %v", c, err)
+	}
+	if _, err := ask("203.0.113.9"); !errors.Is(err, ErrRate) {
+		t.Errorf("its second call: %v, want %v", err, ErrRate)
+	}
+}

@@ -189,7 +189,7 @@ func once[K comparable](p *paths, in map[K]capability, key K, flight string, fre
 		if fresh(c) {
 			return c, nil
 		}
-		c = put()
+		c = safely(put)
 		c.at = p.clock.Now()
 		p.mu.Lock()
 		in[key] = c
@@ -198,6 +198,16 @@ func once[K comparable](p *paths, in map[K]capability, key K, flight string, fre
 	})
 	c, _ := v.(capability)
 	return c
+}
+
+// safely puts a question. A panic is no answer.
+func safely(put func() capability) (c capability) {
+	defer func() {
+		if recover() != nil {
+			c = capability{}
+		}
+	}()
+	return put()
 }
 
 // watchPaths keeps everything there is to know of the targets at hand: for the

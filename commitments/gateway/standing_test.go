@@ -44,11 +44,12 @@ func TestStanding(t *testing.T) {
 }
 
 // TestConstraints_Barred: a relay's no to the constraints bars its bids for the
-// page, its silence does not, and a yes in time lifts the bar.
+// page, its silence and its failures do not, and a yes in time lifts the bar.
 func TestConstraints_Barred(t *testing.T) {
 	inBubble(t, func(h *house) {
 		h.relays[0].fail = -1
-		h.relays = append(h.relays, &relay{name: "no", types: []uint64{1}, fail: -1, refusal: errRefused}, &relay{name: "maybe", types: []uint64{1}, fail: 5, refusal: errRefused})
+		h.relays = append(h.relays, &relay{name: "no", types: []uint64{1}, fail: -1, refusal: errRefused}, &relay{name: "maybe", types: []uint64{1}, fail: 5, refusal: errRefused},
+			&relay{name: "sick", types: []uint64{1}, fail: -1, refusal: relays.Err5xx.With("502 from a proxy before it")})
 		defer h.run()()
 		h.promise(request('a', 1))
 		h.sleepUntil(3900 * time.Millisecond)
@@ -56,7 +57,7 @@ func TestConstraints_Barred(t *testing.T) {
 			t.Error("a relay that says no is not barred at once")
 		}
 		h.sleepUntil(0)
-		for name, want := range map[string]bool{"r1": false, "no": true, "maybe": false} {
+		for name, want := range map[string]bool{"r1": false, "no": true, "maybe": false, "sick": false} {
 			if got := h.Barred(h.id(), name); got != want {
 				t.Errorf("%s: barred %v, want %v", name, got, want)
 			}

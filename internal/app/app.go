@@ -177,7 +177,7 @@ func (a *App) builderConfig() builderapi.Config {
 		c.Served, c.PageSettles = a.promises.served, a.promises.gateway.Settles()
 		c.Barred, c.Proven = a.promises.gateway.Barred, a.promises.gateway.Judged
 		c.Delivered, c.Unserved = a.promises.delivered, a.promises.unserved
-		c.Validators = a.promises.schedule
+		c.Validators, c.Owed = a.promises.schedule, a.promises.owed
 	}
 	return c
 }

@@ -284,6 +284,11 @@ func (p *promises) unserved(id commitments.PageID, why string) {
 	}
 }
 
+// owed says whether there are promises for a slot.
+func (p *promises) owed(slot phase0.Slot) bool {
+	return slices.ContainsFunc(p.ledger.Pages(slot), func(page commitments.Page) bool { return page.Slot == slot && !page.Empty() })
+}
+
 // close ends what may be open. It may be called on a half-made value.
 func (p *promises) close() {
 	if p.execution != nil {

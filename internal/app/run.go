@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"net"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -79,7 +78,7 @@ func (a *App) Run(ctx context.Context) error {
 	if a.wallet != nil {
 		a.wallet.Drain()
 	}
-	drain, cancel := context.WithTimeout(root, a.spec.SlotDuration+time.Second)
+	drain, cancel := context.WithTimeout(root, a.spec.SlotDuration*3/2) // the next slot may have promises
 	a.builder.Drain(drain)
 	cancel()
 	closePublic()

@@ -115,6 +115,9 @@ func signerTable(c *config.Config, warn func(msg string, args ...any)) (t api.Ta
 		if m.Type != config.ModuleCommit {
 			continue
 		}
+		if m.SigningID == gatewaySigningID || m.SigningID == commitments.QuoteSigningID {
+			return t, fmt.Errorf("module %s: its signing id is our own: what it has signed could be taken for a delegation, a promise or a quote", m.ID)
+		}
 		g := m.SignerGrant()
 		grant := api.Grant{AllKeys: g.Keys.All, Keys: g.Keys.Keys, Routes: g.Routes, PerSlot: int(g.PerSlot)}
 		for _, kind := range g.Kinds {

@@ -7,8 +7,9 @@
 // while the base fee and the blob base fee rise as fast as they may until the
 // slot. A blob transaction is asked for in its network form, with its blobs; what
 // is promised is the transaction as a block has it, and what builders are told is
-// the network form, which is kept with the promise. It believes a bid only with a proof of the transaction under both roots that the bid's header
-// has for its transactions. It keeps no state but a cache.
+// the network form, which is kept with the promise. It believes a bid only with a
+// proof of every transaction, each at an index of its own, under a root that the
+// bid binds (see Verify). It keeps no state but a cache.
 package inclusion
 
 import (
