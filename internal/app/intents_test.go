@@ -129,7 +129,7 @@ func TestIntents(t *testing.T) {
 // delegation of a slot signed, which the ledger would not know for one.
 func TestSignerTable_OwnSigningID(t *testing.T) {
 	t.Setenv("CB_JWTS", "M="+strings.Repeat("0f", 32))
-	for name, id := range map[string]phase0.Root{"gateway": gatewaySigningID, "quotes": commitments.QuoteSigningID, "its own": {1}} {
+	for name, id := range map[string]phase0.Root{"gateway": GatewaySigningID, "quotes": commitments.QuoteSigningID, "its own": {1}} {
 		c := &config.Config{Modules: []config.Module{{ID: "M", Type: config.ModuleCommit, SigningID: id, Signer: &config.ModuleSigner{}}}}
 		_, err := signerTable(c, func(string, ...any) {})
 		if own := err != nil && strings.Contains(err.Error(), "signing id is our own"); own != (name != "its own") {

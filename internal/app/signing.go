@@ -115,7 +115,7 @@ func signerTable(c *config.Config, warn func(msg string, args ...any)) (t api.Ta
 		if m.Type != config.ModuleCommit {
 			continue
 		}
-		if m.SigningID == gatewaySigningID || m.SigningID == commitments.QuoteSigningID {
+		if m.SigningID == GatewaySigningID || m.SigningID == commitments.QuoteSigningID {
 			return t, fmt.Errorf("module %s: its signing id is our own: what it has signed could be taken for a delegation, a promise or a quote", m.ID)
 		}
 		g := m.SignerGrant()

@@ -95,7 +95,8 @@ func (k *checker) services() {
 	}
 	k.require(g.MaxGasPercent >= 1 && g.MaxGasPercent <= 100, "gateway.max_gas_percent", "is not within 1 to 100")
 	k.require(g.MaxCommitments >= 1 && g.MaxCommitments <= 1024, "gateway.max_commitments", "is not within 1 to 1024")
-	k.require(g.MaxBytes >= 1 && g.MaxBytes <= 4<<20, "gateway.max_bytes", "is not within 1 to %d", 4<<20) // with 21 blobs, one record of the ledger
+	// What is promised must come back in the proofs of one bid, in hexadecimal.
+	k.require(g.MaxBytes >= 1 && g.MaxBytes <= 2<<20, "gateway.max_bytes", "is not within 1 to %d", 2<<20)
 	k.promising(g)
 	k.require(g.MaxBlobs <= 21, "gateway.max_blobs", "is above 21")
 	k.access(&g.Access)

@@ -59,6 +59,8 @@ func (c *Client) ServesProofs(ctx context.Context, id commitments.PageID) (yes b
 		switch t.status {
 		case fasthttp.StatusNotFound, fasthttp.StatusMethodNotAllowed, fasthttp.StatusNotImplemented:
 			return nil
+		case fasthttp.StatusUnauthorized, fasthttp.StatusForbidden, fasthttp.StatusRequestTimeout, fasthttp.StatusTooManyRequests:
+			return err // somebody in front of the endpoint says so, or nobody
 		}
 		if yes = err == nil || errors.Is(err, Err4xx); yes {
 			return nil

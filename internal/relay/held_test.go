@@ -74,7 +74,7 @@ func TestServesProofs(t *testing.T) {
 		yes bool
 		err *fault.Fault
 	}{
-		200: {true, nil}, 204: {true, nil}, 400: {true, nil}, 404: {false, nil}, 405: {false, nil}, 501: {false, nil}, 500: {false, Err5xx}, 503: {false, Err5xx},
+		200: {true, nil}, 204: {true, nil}, 400: {true, nil}, 404: {false, nil}, 405: {false, nil}, 501: {false, nil}, 401: {false, Err4xx}, 403: {false, Err4xx}, 429: {false, Err4xx}, 500: {false, Err5xx}, 503: {false, Err5xx},
 	} {
 		client := dialTo(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 			if !strings.HasPrefix(r.URL.Path, "/constraints/v0/builder/header_with_proofs/7/0x00") || !strings.HasSuffix(r.URL.Path, "/0x09"+strings.Repeat("00", 47)) {
