@@ -59,12 +59,14 @@ func verdict(err error) string {
 
 // TestDiffer_stories: every story has one verdict and one name, in Go and in
 // Solidity.
-func TestDiffer_stories(t *testing.T) {
+func TestDiffer_stories(t *testing.T) { forks(t, testDifferStories) }
+
+func testDifferStories(t *testing.T, amsterdam bool) {
 	for name, c := range excuses() {
 		s := guilty()
 		c.change(&s)
 		e := s.tell(t)
-		court := newCourt(t, false)
+		court := newCourt(t, amsterdam)
 		court.time = e.now
 		inGo, onChain, ok := court.verdicts(e.file, e.childHash)
 		if !ok || inGo != c.want || onChain != c.want {
@@ -72,7 +74,7 @@ func TestDiffer_stories(t *testing.T) {
 		}
 	}
 	e := guilty().tell(t)
-	if inGo, onChain, ok := newCourt(t, false).verdicts(e.file, e.childHash); !ok || inGo != "" || onChain != "" {
+	if inGo, onChain, ok := newCourt(t, amsterdam).verdicts(e.file, e.childHash); !ok || inGo != "" || onChain != "" {
 		t.Errorf("guilty: Go says %q, the contract %q", inGo, onChain)
 	}
 }
