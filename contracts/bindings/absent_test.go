@@ -79,6 +79,7 @@ func TestAbsent_guilty(t *testing.T) {
 		},
 		"base fee at the cap":   func(s *story) { s.baseFee = big.NewInt(30e9) },
 		"block as small as gas": func(s *story) { s.gasLimit = 30_000 },
+		"block full":            func(s *story) { s.gasUsed = s.gasLimit }, // whoever promises keeps room
 		"balance grew":          func(s *story) { s.post.Balance = uint256.NewInt(2e18) },
 		"long input": func(s *story) {
 			s.tx.Data, s.tx.Gas = make([]byte, 3000), 21_000+64*3000
