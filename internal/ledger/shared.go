@@ -151,8 +151,10 @@ func (w *writing) lookups(batch []*request) (resources []string, seqs []uint64) 
 		if r.id.Slot < w.next.floor && w.next.pages[r.id] == nil {
 			continue // its page may have to be recalled first
 		}
-		var e Entry
-		if e, r.err = decided(r.decide, w.next.view(r.id)); r.err == nil && e.check() == nil {
+		e, err := decided(r.decide, w.next.view(r.id))
+		if unless := (onlyRepeat{}); err != nil && !errors.As(err, &unless) {
+			r.err = err
+		} else if e.check() == nil {
 			resources = append(resources, e.Resources...)
 		}
 	}
