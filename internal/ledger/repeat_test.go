@@ -15,7 +15,7 @@ func TestEngines_OnlyRepeat(t *testing.T) {
 		l, _ := e.fresh(t)
 		id := commitments.PageID{Slot: 100}
 		over := errors.New("the slot is over")
-				first, err := l.Append(t.Context(), id, constant(promise(1, "claim/old")))
+		first, err := l.Append(t.Context(), id, constant(promise(1, "claim/old")))
 		if err != nil {
 			t.Fatal(err)
 		}
