@@ -68,6 +68,8 @@ type App struct {
 
 	listening, stopping atomic.Bool
 	measures            *httpd.Metrics
+
+	onStart func() // may be nil
 }
 
 // servers are the listeners; all but builder may be nil.
@@ -243,6 +245,9 @@ func (a *App) AdminAddr() net.Addr {
 	}
 	return a.servers.admin.Addr()
 }
+
+// OnStart has f called once, when Run serves; call it before Run.
+func (a *App) OnStart(f func()) { a.onStart = f }
 
 // Listening says whether the Builder API's listener is bound, and every other was
 // tried.
