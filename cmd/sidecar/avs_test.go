@@ -70,6 +70,8 @@ func TestAvs(t *testing.T) {
 		want string
 	}{
 		"a percentage":   {base("allocate", "--percent", "100.0001"), "usage"},
+		"no percentage":  {base("allocate"), "usage"},
+		"half of one":    {base("allocate", "--percent", ".5"), "usage"},
 		"another share":  {base("allocate", "--percent", "1.00001"), "usage"},
 		"no manager":     {[]string{"avs", "status", "--rpc", c.URL}, "usage"},
 		"no contract":    {[]string{"avs", "status", "--rpc", c.URL, "--manager", c.Stranger.Address.Hex(), "--key", key}, "contract_missing"},
