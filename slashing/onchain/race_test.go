@@ -177,7 +177,7 @@ func TestSubmit_deepReorg(t *testing.T) {
 	s := newStage(t)
 	f := s.Break()
 	s.Mine()
-	p, closed := s.prover(s.URL, same)
+	p, closed := s.prover(s.URL, func(c *onchain.SenderConfig) { c.BumpAfter = 1000 })
 	defer closed()
 	var receipts []common.Hash
 	for range 2 {
