@@ -27,6 +27,7 @@ const avsUsage = `sidecar avs COMMAND --manager ADDRESS --rpc URL, for the opera
               set with the validators' keys of --config, or add those that are missing
     --metadata-uri URI, --allocation-delay BLOCKS   of a new operator
     --validator PUBKEY                              only this key; may be repeated
+    --pays ADDRESS                                  agree that slashed stake is paid to it; without it, it has to be burnt
   allocate    put a share of the operator's stake behind the set
     --percent P                                     of all of it, with up to four decimals
   exit        leave the set and take the allocation back; both can be slashed until EigenLayer's delay is over
@@ -46,7 +47,7 @@ type avsFlags struct {
 	config               string
 	manager, operator    string
 	metadataURI          string
-	percent, at          string
+	percent, at, pays    string
 	delay                uint64
 	validators, slashers list
 }
@@ -103,6 +104,7 @@ func (f *avsFlags) defineAvs(flags *flag.FlagSet) {
 	flags.Uint64Var(&f.delay, "allocation-delay", 0, "")
 	flags.StringVar(&f.percent, "percent", "", "")
 	flags.StringVar(&f.at, "at", onchain.Finalized, "")
+	flags.StringVar(&f.pays, "pays", "", "")
 	flags.Var(&f.validators, "validator", "")
 	flags.Var(&f.slashers, "slasher", "")
 }
@@ -142,6 +144,13 @@ func avsRegister(ctx context.Context, f *avsFlags, n *onchain.Node, manager comm
 	if f.delay > math.MaxUint32 {
 		return errUsage.With("--allocation-delay %d", f.delay)
 	}
+	var recipient common.Address
+	if f.pays != "" {
+		var err error
+		if recipient, err = address("--pays", f.pays); err != nil {
+			return err
+		}
+	}
 	s, sender, closed, err := f.service(ctx, n, manager)
 	if err != nil {
 		return err
@@ -151,7 +160,7 @@ func avsRegister(ctx context.Context, f *avsFlags, n *onchain.Node, manager comm
 	if err != nil {
 		return err
 	}
-	if err := s.Register(ctx, sender, restake.Membership{MetadataURI: f.metadataURI, AllocationDelay: uint32(f.delay), Registrations: keys}); err != nil {
+	if err := s.Register(ctx, sender, restake.Membership{MetadataURI: f.metadataURI, AllocationDelay: uint32(f.delay), Registrations: keys, Recipient: recipient}); err != nil {
 		return err
 	}
 	return f.print(map[string]any{"operator": sender.From(), "manager": manager, "keys": len(keys)},
@@ -306,7 +315,11 @@ func describeStatus(st *restake.Status) string {
 	}
 	t := st.Terms
 	line("one broken promise costs %s, two promises for one nonce %s, a day %s at most; after %d s for a veto of %s", percent(t.AbsentWad.Int), percent(t.DoubleWad.Int), percent(t.DailyWad.Int), t.DelaySeconds, t.Guardian)
-	line("slashed stake goes to %s; who leaves can be slashed for %d blocks", t.GoesTo, t.ExitBlocks)
+	how := "is burnt at"
+	if t.Pays {
+		how = "is paid to"
+	}
+	line("slashed stake %s %s; who leaves can be slashed for %d blocks", how, t.GoesTo, t.ExitBlocks)
 	for _, w := range st.Warnings {
 		line("warning: %s", w)
 	}

@@ -148,6 +148,7 @@ func run(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
+	a.OnStart(func() { giveBack() })
 	return a.Run(ctx)
 }
 

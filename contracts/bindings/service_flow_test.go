@@ -159,3 +159,29 @@ func TestService_birth(t *testing.T) {
 		t.Errorf("the core was asked %d times, last for %s", calls, last)
 	}
 }
+
+// TestService_birthPaying: a set that pays is created with its recipient, which
+// no later call names, and the manager as its slasher.
+// createRedistributingOperatorSets(address,(uint32,address[],address)[],address[]) [EigenLayer v1.9]
+func TestService_birthPaying(t *testing.T) {
+	fund := common.HexToAddress("0x000000000000000000000000000000000000f0d0")
+	s := newServicePaying(t, false, fund)
+	word := func(b []byte) []byte { return common.LeftPadBytes(b, 32) }
+	input := bytes.Join([][]byte{
+		common.FromHex("d1a83f54"), word(s.home[:]), word([]byte{96}), word([]byte{1, 64}), word([]byte{1}), word([]byte{32}),
+		word(nil), word([]byte{96}), word(s.home[:]), word([]byte{1}), word(strategy[:]), word([]byte{1}), word(fund[:]),
+	}, nil)
+	if calls, last := s.asked(); calls != 2 || last != crypto.Keccak256Hash(input) {
+		t.Errorf("the core was asked %d times, last for %s", calls, last)
+	}
+	if _, why := s.do(core1, "registerOperator", fund, s.home, []uint32{0}, []byte{}); why != "OperatorIsRecipient" {
+		t.Errorf("the recipient joins: %q", why)
+	}
+	s.join(1)
+	id, _ := s.submitAbsent(guilty())
+	s.pass(delay)
+	s.execute(id)
+	if _, last := s.asked(); last != s.slashing(1e17, "promised transaction absent") {
+		t.Error("slashing differs from that of a set that burns")
+	}
+}

@@ -39,6 +39,12 @@ type service struct {
 
 func newService(t testing.TB, amsterdam bool) *service {
 	t.Helper()
+	return newServicePaying(t, amsterdam, common.Address{})
+}
+
+// newServicePaying is one whose slashed stake goes to somebody.
+func newServicePaying(t testing.TB, amsterdam bool, recipient common.Address) *service {
+	t.Helper()
 	s := &service{court: newCourt(t, amsterdam), manager: load(t, PreconfServiceManager)}
 	code, err := hex.DecodeString(echo)
 	if err != nil {
@@ -49,6 +55,7 @@ func newService(t testing.TB, amsterdam bool) *service {
 	input, err := s.manager.Deploy(ManagerConfig{
 		AllocationManager: core1, Verifier: s.at, Guardian: guardian, MetadataURI: "ipfs://x",
 		Strategies: []common.Address{strategy}, AbsentWad: big.NewInt(1e17), DoubleWad: big.NewInt(5e17), DailyWad: big.NewInt(5e17), Delay: delay,
+		RedistributionRecipient: recipient,
 	})
 	if err != nil {
 		t.Fatal(err)

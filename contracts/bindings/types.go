@@ -133,4 +133,6 @@ type ManagerConfig struct {
 	Strategies                            []common.Address
 	AbsentWad, DoubleWad, DailyWad        *big.Int
 	Delay                                 uint64
+	// RedistributionRecipient is where slashed stake goes; the zero address burns it.
+	RedistributionRecipient common.Address
 }

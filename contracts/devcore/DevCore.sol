@@ -20,6 +20,8 @@ contract DevCore {
     error OperatorNotSlashable();
     error InsufficientMagnitude();
     error InvalidWadToSlash();
+    error InputAddressZero();
+    error InvalidRedistributionRecipient();
 
     struct OperatorSet {
         address avs;
@@ -83,6 +85,7 @@ contract DevCore {
     mapping(address => mapping(address => mapping(uint32 => uint64))) private _magnitude; // operator, avs, set
     mapping(address => mapping(address => mapping(uint32 => bool))) private _member; // operator, avs, set
     mapping(address => mapping(uint32 => address)) private _slasher; // avs, set
+    mapping(address => mapping(uint32 => address)) private _recipient; // avs, set; 0 burns
     mapping(address => mapping(uint32 => uint256)) private _slashCount; // avs, set
     mapping(address => mapping(uint32 => mapping(uint256 => uint256))) private _burnable; // avs, set, slash
     mapping(address => uint256) public balanceOf; // of the token
@@ -145,7 +148,7 @@ contract DevCore {
         amounts = new uint256[](1);
         amounts[0] = _burnable[set.avs][set.id][slashId];
         _burnable[set.avs][set.id][slashId] = 0;
-        balanceOf[BURN] += amounts[0];
+        balanceOf[getRedistributionRecipient(set)] += amounts[0];
     }
 
     // --- Allocation manager
@@ -166,7 +169,20 @@ contract DevCore {
         if (msg.sender != avs) revert InvalidCaller();
     }
 
-    function createOperatorSets(address avs, CreateSetParams[] calldata params) external {
+    function createRedistributingOperatorSets(
+        address avs,
+        CreateSetParams[] calldata params,
+        address[] calldata recipients
+    ) external {
+        for (uint256 i = 0; i < params.length; ++i) {
+            if (recipients[i] == address(0)) revert InputAddressZero();
+            if (recipients[i] == BURN) revert InvalidRedistributionRecipient();
+            _recipient[avs][params[i].operatorSetId] = recipients[i];
+        }
+        createOperatorSets(avs, params);
+    }
+
+    function createOperatorSets(address avs, CreateSetParams[] calldata params) public {
         if (msg.sender != avs) revert InvalidCaller();
         for (uint256 i = 0; i < params.length; ++i) {
             _slasher[avs][params[i].operatorSetId] = params[i].slasher;
@@ -185,12 +201,13 @@ contract DevCore {
         return (address(0), 0);
     }
 
-    function isRedistributingOperatorSet(OperatorSet calldata) external pure returns (bool) {
-        return false;
+    function isRedistributingOperatorSet(OperatorSet calldata set) external view returns (bool) {
+        return _recipient[set.avs][set.id] != address(0);
     }
 
-    function getRedistributionRecipient(OperatorSet calldata) external pure returns (address) {
-        return BURN;
+    function getRedistributionRecipient(OperatorSet calldata set) public view returns (address) {
+        address to = _recipient[set.avs][set.id];
+        return to == address(0) ? BURN : to;
     }
 
     function getStrategiesInOperatorSet(OperatorSet calldata) external view returns (address[] memory list) {

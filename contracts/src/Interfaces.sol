@@ -26,6 +26,13 @@ interface IAllocationManager {
 
     function createOperatorSets(address avs, CreateSetParams[] calldata params) external;
 
+    /// @notice Sets whose slashed stake goes to a recipient each, for ever: there is no call that changes it.
+    function createRedistributingOperatorSets(
+        address avs,
+        CreateSetParams[] calldata params,
+        address[] calldata redistributionRecipients
+    ) external;
+
     function slashOperator(address avs, SlashingParams calldata params)
         external
         returns (uint256 slashId, uint256[] memory shares);

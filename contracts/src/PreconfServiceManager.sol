@@ -9,7 +9,7 @@ import {AbsenceProof, Fault, G1, Registration, SignedDelegation, SignedPromise} 
 /// @notice Identity, registrar and only slasher of one EigenLayer operator set. Validators' keys join
 /// with proof of possession. Anyone submits a proof; after a delay anyone executes it. The guardian
 /// may veto within the delay and pause execution, and nothing else: it cannot slash, register or
-/// change anything.
+/// change anything. Slashed stake is burnt, or goes to one recipient named at birth.
 /// @dev Not upgradeable, no owner. A fork its verifier does not know needs a new contract.
 contract PreconfServiceManager is IAVSRegistrar {
     error ConfigInvalid();
@@ -19,6 +19,8 @@ contract PreconfServiceManager is IAVSRegistrar {
     error NotGuardian();
     /// The call is for another service or another set.
     error OtherOperatorSet();
+    /// Whom slashed stake goes to cannot be slashed: it would pay itself with its stakers' stake.
+    error OperatorIsRecipient();
     /// The caller is not a registered operator.
     error NotOperator();
     /// The key is registered, or was until so lately that its old promises can still be proven.
@@ -73,6 +75,8 @@ contract PreconfServiceManager is IAVSRegistrar {
         uint256 dailyWad;
         /// How long a proven fault waits for a veto, in seconds.
         uint64 delay;
+        /// Where slashed stake goes; the zero address burns it.
+        address redistributionRecipient;
     }
 
     struct Validator {
@@ -124,6 +128,8 @@ contract PreconfServiceManager is IAVSRegistrar {
     uint256 public immutable doubleWad;
     uint256 public immutable dailyWad;
     uint64 public immutable delay;
+    /// Where slashed stake goes, for ever; the zero address is EigenLayer's burn address.
+    address public immutable redistributionRecipient;
 
     bool public paused;
     address[] private _strategies;
@@ -146,20 +152,34 @@ contract PreconfServiceManager is IAVSRegistrar {
         doubleWad = c.doubleWad;
         dailyWad = c.dailyWad;
         delay = c.delay;
+        redistributionRecipient = c.redistributionRecipient;
         _strategies = c.strategies;
         // The set has this contract as its slasher from its first block on.
         c.allocationManager.updateAVSMetadataURI(address(this), c.metadataURI);
         IAllocationManager.CreateSetParams[] memory sets = new IAllocationManager.CreateSetParams[](1);
         sets[0] = IAllocationManager.CreateSetParams(OPERATOR_SET, c.strategies, address(this));
-        c.allocationManager.createOperatorSets(address(this), sets);
+        if (c.redistributionRecipient == address(0)) {
+            c.allocationManager.createOperatorSets(address(this), sets);
+            return;
+        }
+        address[] memory recipients = new address[](1);
+        recipients[0] = c.redistributionRecipient;
+        c.allocationManager.createRedistributingOperatorSets(address(this), sets, recipients);
     }
 
-    function _check(Config memory c) private pure {
+    function _check(Config memory c) private view {
         bool wads = c.absentWad != 0 && c.doubleWad != 0 && c.absentWad <= c.dailyWad && c.doubleWad <= c.dailyWad
             && c.absentWad <= ONE && c.doubleWad <= ONE;
         if (!wads || c.guardian == address(0) || c.delay > MAX_DELAY || c.strategies.length == 0) revert ConfigInvalid();
         for (uint256 i = 1; i < c.strategies.length; ++i) {
             if (c.strategies[i - 1] >= c.strategies[i]) revert ConfigInvalid();
+        }
+        // Whoever may veto must not gain by not doing so. And the contracts of this service would keep
+        // what they got for ever.
+        address to = c.redistributionRecipient;
+        if (to != address(0)) {
+            bool stuck = to == address(this) || to == address(c.allocationManager) || to == address(c.verifier);
+            if (to == c.guardian || stuck) revert ConfigInvalid();
         }
     }
 
@@ -177,6 +197,7 @@ contract PreconfServiceManager is IAVSRegistrar {
         external
         onlyAllocationManager(avs, ids)
     {
+        if (operator == redistributionRecipient) revert OperatorIsRecipient();
         uint64 term = ++terms[operator];
         emit OperatorJoined(operator, term);
         if (data.length != 0) _registerKeys(operator, term, abi.decode(data, (Registration[])));

@@ -14,6 +14,7 @@ contract CoreDouble is IAllocationManager {
     uint256 public slashes;
     string public metadataURI;
     address[] public strategies;
+    address public recipient; // of a redistributing set
     bytes public lastParams;
     /// What is called in the middle of a slash; an attacker's way back in.
     address public hook;
@@ -24,7 +25,17 @@ contract CoreDouble is IAllocationManager {
         metadataURI = uri;
     }
 
-    function createOperatorSets(address avs, CreateSetParams[] calldata params) external {
+    function createRedistributingOperatorSets(
+        address avs,
+        CreateSetParams[] calldata params,
+        address[] calldata recipients
+    ) external {
+        require(params.length == recipients.length && recipients[0] != address(0), "recipients");
+        recipient = recipients[0];
+        createOperatorSets(avs, params);
+    }
+
+    function createOperatorSets(address avs, CreateSetParams[] calldata params) public {
         for (uint256 i = 0; i < params.length; ++i) {
             slasherOf[avs][params[i].operatorSetId] = params[i].slasher;
             strategies = params[i].strategies;

@@ -9,6 +9,8 @@ interface Vm {
     function chainId(uint256 id) external;
     function assume(bool condition) external pure;
     function expectRevert(bytes4 selector) external;
+    function getNonce(address account) external view returns (uint64);
+    function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
     function setBlockhash(uint256 number, bytes32 hash) external;
     function readFile(string calldata path) external view returns (string memory);
     function parseBytes(string calldata text) external pure returns (bytes memory);

@@ -13,12 +13,13 @@ contract ManagerTest is Fixture {
     function test_created() external view {
         require(core.slasherOf(address(manager), 0) == address(manager), "not its own slasher");
         require(core.strategies(0) == STRATEGY, "strategy");
+        require(core.recipient() == address(0) && manager.redistributionRecipient() == address(0), "not a burning set");
         require(manager.supportsAVS(address(manager)) && !manager.supportsAVS(address(core)), "supportsAVS");
     }
 
     function testFuzz_config(uint8 field, uint64 more) external {
         Manager.Config memory c = config();
-        field %= 8;
+        field %= 12;
         if (field == 0) c.absentWad = 0;
         if (field == 1) c.doubleWad = 0;
         if (field == 2) c.dailyWad = c.doubleWad - 1;
@@ -27,8 +28,61 @@ contract ManagerTest is Fixture {
         if (field == 5) c.delay = 7 days + 1 + more % 1000 days;
         if (field == 6) c.strategies = new address[](0);
         if (field == 7) c.strategies = new address[](2); // not ascending
+        if (field == 8) c.redistributionRecipient = GUARDIAN;
+        if (field == 9) c.redistributionRecipient = address(core);
+        if (field == 10) c.redistributionRecipient = address(verifier);
+        if (field == 11) c.redistributionRecipient = vm.computeCreateAddress(address(this), vm.getNonce(address(this)));
         vm.expectRevert(Manager.ConfigInvalid.selector);
         new Manager(c);
+    }
+
+    // --- A set that pays
+
+    /// The core is told of the recipient once, at birth, and slashing is as in a set that burns.
+    function testFuzz_recipient(address to) external {
+        Manager.Config memory c = config();
+        vm.assume(to != address(0) && to != GUARDIAN && to != OPERATOR && to != address(core) && to != address(verifier));
+        vm.assume(to != vm.computeCreateAddress(address(this), vm.getNonce(address(this))));
+        c.redistributionRecipient = to;
+        manager = new Manager(c);
+        require(core.recipient() == to && manager.redistributionRecipient() == to, "recipient");
+        require(core.slasherOf(address(manager), 0) == address(manager), "not its own slasher");
+        core.register(manager, OPERATOR, "");
+        verifier.setSlot(100_000);
+        vm.prank(OPERATOR);
+        manager.registerKeys(list(1));
+        verifier.setSlot(100_100);
+        bytes32 id = submitAbsent(1);
+        vm.warp(block.timestamp + DELAY);
+        vm.prank(to); // it may execute like anybody, and has nothing else to call
+        manager.execute(id);
+        same(core.slashed(OPERATOR), ABSENT_WAD, "slashed");
+    }
+
+    /// Neither the recipient nor anybody else vetoes or pauses in the guardian's place.
+    function test_recipient_powers() external {
+        Manager.Config memory c = config();
+        c.redistributionRecipient = STRANGER;
+        manager = new Manager(c);
+        vm.expectRevert(Manager.OperatorIsRecipient.selector);
+        core.register(manager, STRANGER, "");
+        core.register(manager, OPERATOR, keys(1));
+        verifier.find(Fault(bytes32(uint256(1)), validator(1), 100_150));
+        verifier.setSlot(100_200);
+        bytes32 id = callAbsent();
+        vm.prank(STRANGER);
+        vm.expectRevert(Manager.NotGuardian.selector);
+        manager.veto(id);
+        vm.prank(STRANGER);
+        vm.expectRevert(Manager.TooEarly.selector);
+        manager.execute(id);
+        vm.prank(GUARDIAN);
+        manager.veto(id);
+        vm.warp(block.timestamp + DELAY);
+        vm.prank(STRANGER);
+        vm.expectRevert(Manager.NotPending.selector);
+        manager.execute(id);
+        same(core.slashed(OPERATOR), 0, "slashed");
     }
 
     // --- Registrar

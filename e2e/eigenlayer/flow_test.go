@@ -30,9 +30,15 @@ type world struct {
 
 func newWorld(t *testing.T, o slashingtest.Options) *world {
 	t.Helper()
+	return newWorldPaying(t, o, common.Address{})
+}
+
+// newWorldPaying is one whose slashed stake goes to somebody.
+func newWorldPaying(t *testing.T, o slashingtest.Options, recipient common.Address) *world {
+	t.Helper()
 	w := &world{Scene: slashingtest.Start(t, o), t: t}
 	w.core = deployCore(w.Scene, t)
-	w.Scene.Deploy(slashingtest.Terms{Allocation: w.core.Allocation, Strategies: []common.Address{w.core.Strategy}, Delay: delay * time.Second})
+	w.Scene.Deploy(slashingtest.Terms{Allocation: w.core.Allocation, Strategies: []common.Address{w.core.Strategy}, Delay: delay * time.Second, Recipient: recipient})
 	w.mint()
 	w.Restake(w.core, func() { w.Pass(int(brief.Configuration)+1, 0) })
 	w.Pass(int(brief.Withdrawal)+1, 0) // the core underflows on a chain younger than its delay

@@ -206,26 +206,6 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestRedistribution: the set burns. Nobody can turn it, or a set beside it,
-// into one that pays somebody.
-func TestRedistribution(t *testing.T) {
-	w := newWorld(t, slashingtest.Options{})
-	out, err := w.Call(w.Stranger.Address, w.core.Allocation, slashingtest.Pack(t, "isRedistributingOperatorSet", w.set()))
-	if err != nil || new(big.Int).SetBytes(out).Sign() != 0 {
-		t.Errorf("the set redistributes: %x, %v", out, err)
-	}
-	out, err = w.Call(w.Stranger.Address, w.core.Allocation, slashingtest.Pack(t, "getRedistributionRecipient", w.set()))
-	if err != nil || common.BytesToAddress(out) != core.Burn {
-		t.Errorf("it goes to %x, %v", out, err)
-	}
-	input := w.pack("createRedistributingOperatorSets0", w.Manager, []created{{OperatorSetId: 1, Strategies: []common.Address{w.core.Strategy}, Slasher: w.Manager}}, []common.Address{w.Stranger.Address})
-	for _, who := range []common.Address{w.Stranger.Address, w.Operator.Address, w.Owner.Address, w.Guardian.Address} {
-		if why := w.why(who, w.core.Allocation, input); why != "InvalidPermissions" {
-			t.Errorf("%s makes one: %q", who, why)
-		}
-	}
-}
-
 // TestSlash_others: only the manager slashes its set, on the real chain too.
 func TestSlash_others(t *testing.T) {
 	w := newWorld(t, slashingtest.Options{})

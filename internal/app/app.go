@@ -67,6 +67,8 @@ type App struct {
 	wallet   *walletFace // nil: and none for wallets
 
 	listening, stopping atomic.Bool
+
+	onStart func() // may be nil
 }
 
 // servers are the listeners; all but builder may be nil.
@@ -241,6 +243,9 @@ func (a *App) AdminAddr() net.Addr {
 	}
 	return a.servers.admin.Addr()
 }
+
+// OnStart has f called once, when Run serves; call it before Run.
+func (a *App) OnStart(f func()) { a.onStart = f }
 
 // Listening says whether every listener is bound.
 func (a *App) Listening() bool { return a.listening.Load() }

@@ -65,6 +65,9 @@ func (a *App) Run(ctx context.Context) error {
 	a.startChildren(work, g)
 	a.log.Info("Sidecar is running", "version", a.version, "chain", a.spec.Name, "relays", len(a.relays.all),
 		"builder", text(a.BuilderAddr()), "gateway", text(a.GatewayAddr()), "wallet", text(a.WalletAddr()), "signer", text(a.SignerAddr()), "metrics", text(a.AdminAddr()))
+	if a.onStart != nil {
+		a.onStart()
+	}
 
 	select {
 	case <-ctx.Done():

@@ -38,7 +38,7 @@ func (r *Revert) Name() string {
 // coreErrors are those of EigenLayer's core that its callers meet, declared from
 // its published ABI. [EigenLayer v1.9: AllocationManager, DelegationManager]
 const coreErrors = `ActivelyDelegated AlreadyMemberOfSet CurrentlyPaused FullySlashed InputAddressZero InputArrayLengthMismatch
-InsufficientMagnitude InvalidAVSRegistrar InvalidCaller InvalidOperator InvalidOperatorSet InvalidPermissions InvalidSnapshotOrdering
+InsufficientMagnitude InvalidAVSRegistrar InvalidCaller InvalidOperator InvalidOperatorSet InvalidPermissions InvalidRedistributionRecipient InvalidSnapshotOrdering
 InvalidStrategy InvalidWadToSlash ModificationAlreadyPending NonexistentAVSMetadata NotMemberOfSet OperatorNotRegistered
 OperatorNotSlashable SameMagnitude SlasherNotSet StrategiesMustBeInAscendingOrder StrategyNotInOperatorSet UninitializedAllocationDelay
 WithdrawalDelayNotElapsed`

@@ -27,6 +27,7 @@ var (
 	ErrPossession  = fault.Define("possession_refused", fault.Invalid, "The contract does not accept a validator key's proof that it joins the operator.")
 	ErrNotOperator = fault.Define("operator_missing", fault.Rejected, "The account is no operator of EigenLayer, or not in the operator set.")
 	ErrOtherSlash  = fault.Define("operator_set_foreign", fault.Rejected, "The operator set has another slasher than the service manager, or will have.")
+	ErrRecipient   = fault.Define("operator_set_pays", fault.Rejected, "Slashed stake of the operator set does not go where the operator agreed that it goes.")
 	ErrNoDelay     = fault.Define("allocation_delay_pending", fault.Unavailable, "The operator's allocation delay has not taken effect yet; try again later.")
 	ErrMagnitude   = fault.Define("allocation_invalid", fault.Invalid, "The allocation is no share of what the operator has.")
 )
@@ -92,14 +93,21 @@ type Membership struct {
 	MetadataURI     string // of a new operator
 	AllocationDelay uint32 // blocks, of a new operator
 	Registrations   []bindings.Registration
+	// Recipient is whom the operator agrees that slashed stake is paid to; the zero
+	// address: nobody, it is burnt.
+	Recipient common.Address
 }
 
 // Register makes the sender's account an operator, unless it is one, puts it
 // into the set with the keys, or adds the keys that are not there yet. It may be
-// run again. Faults: those of onchain.Sender.Do, ErrPossession, ErrOtherSlash.
+// run again. Faults: those of onchain.Sender.Do, ErrPossession, ErrOtherSlash,
+// ErrRecipient.
 func (s *Service) Register(ctx context.Context, sender *onchain.Sender, m Membership) error {
 	operator := sender.From()
 	if err := s.ours(ctx, onchain.Latest); err != nil {
+		return err
+	}
+	if err := s.agreed(ctx, m.Recipient); err != nil {
 		return err
 	}
 	var missing []bindings.Registration

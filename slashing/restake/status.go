@@ -62,6 +62,7 @@ type Terms struct {
 	Paused       bool           `json:"paused"`
 	EndSlot      uint64         `json:"end_slot"` // the first the verifier does not judge
 	GoesTo       common.Address `json:"goes_to"`  // where slashed stake goes
+	Pays         bool           `json:"pays"`     // that is somebody, who gains by it
 	ExitBlocks   uint32         `json:"exit_blocks"`
 }
 
@@ -210,12 +211,11 @@ func (s *Service) terms(ctx context.Context, at string) (t Terms, err error) {
 		}
 		take(values[0])
 	}
-	values, err := s.allocation.Read(ctx, at, "getRedistributionRecipient", s.set())
-	if err != nil {
+	if t.GoesTo, t.Pays, err = s.recipient(ctx, at); err != nil {
 		return t, err
 	}
-	t.GoesTo, _ = values[0].(common.Address)
-	if values, err = s.allocation.Read(ctx, at, "DEALLOCATION_DELAY"); err != nil {
+	values, err := s.allocation.Read(ctx, at, "DEALLOCATION_DELAY")
+	if err != nil {
 		return t, err
 	}
 	t.ExitBlocks, _ = values[0].(uint32)
@@ -230,6 +230,7 @@ func (s *Service) warn(ctx context.Context, st *Status, at string, slashers []co
 	if err := s.ours(ctx, at); err != nil {
 		say("%s", err)
 	}
+	st.gains(say)
 	if st.Terms.Paused {
 		say("the guardian has paused execution: faults wait, and are not forgiven")
 	}

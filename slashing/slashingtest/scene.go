@@ -282,7 +282,8 @@ type Terms struct {
 	Delay      time.Duration
 	// Shares of the allocation; default 10 % for F1, 50 % for F2 and a day.
 	AbsentWad, DoubleWad, DailyWad *big.Int
-	EndSlot                        uint64 // default far away
+	EndSlot                        uint64         // default far away
+	Recipient                      common.Address // of slashed stake; none: it is burnt
 }
 
 // Deploy puts verifier and manager on the chain.
@@ -309,7 +310,7 @@ func (s *Scene) Deploy(terms Terms) {
 	input, err = manager.Deploy(bindings.ManagerConfig{
 		AllocationManager: terms.Allocation, Verifier: s.Verifier, Guardian: s.Guardian.Address, MetadataURI: "https://service.example",
 		Strategies: terms.Strategies, AbsentWad: wad(terms.AbsentWad, 1e17), DoubleWad: wad(terms.DoubleWad, 5e17), DailyWad: wad(terms.DailyWad, 5e17),
-		Delay: uint64(terms.Delay / time.Second),
+		Delay: uint64(terms.Delay / time.Second), RedistributionRecipient: terms.Recipient,
 	})
 	if err != nil {
 		s.t.Fatal(err)
