@@ -131,6 +131,12 @@ func (m Manager) Rules(ctx context.Context) (r evidence.Rules, err error) {
 	return r, nil
 }
 
+// known says whether the manager has the fault already.
+func known(err error) bool {
+	var r *Revert
+	return errors.As(err, &r) && r.Name() == "FaultKnown"
+}
+
 // excuse makes of a revert the acquittal it is.
 func excuse(err error) error {
 	var r *Revert
