@@ -28,7 +28,7 @@ command goes on where it was. What is sent is in a journal on disk first.
   --password-file FILE  of the keystore
   --dry-run             only ask the contract; needs no key
   --submit-only         stop when the proof is submitted, deep enough; somebody has to execute after the delay
-  --burn                also move the slashed stake to where it goes, the burn address
+  --burn                also move the slashed stake to where it goes: the burn address, or whom the set pays
   --journal FILE        default: the key's file with .journal after it
   --confirmations N     blocks an effect must have lasted, default 12, at most 64
   --max-fee-gwei N      never pay more per gas, default 200
