@@ -22,6 +22,7 @@ type group struct {
 	done chan struct{} // closed when proxies and err are final
 
 	founder uint64   // the entry that came first
+	again   bool     // of one entry, whose signatures failed or were lost before
 	seqs    []uint64 // ascending
 	entries []ledger.Entry
 	proxies []commitments.ProxySignature
@@ -58,6 +59,7 @@ func (s *Signer) enlist(r ledger.Receipt) *group {
 		found, known = r.Batch.Groups.LoadOrStore(of, fresh)
 		members = r.Batch.Receipts
 	} else {
+		fresh.again = true
 		found, known = s.alone.LoadOrStore(r.Seq, fresh)
 	}
 	if g, ok := found.(*group); known && ok {
@@ -102,18 +104,29 @@ func (g *group) take(of groupOf, members []ledger.Receipt) {
 	}
 }
 
-// signWaiting signs all that waits, as one group.
+// signWaiting signs all that waits: as one group, under the nonce of a commitment
+// that is signed for the first time. Where there is none, one by one.
 func (s *Signer) signWaiting(ctx context.Context, of groupOf, t *turns) {
 	t.mu.Lock()
 	groups := t.waiting
 	t.waiting = nil
 	t.mu.Unlock()
+	first := slices.IndexFunc(groups, func(g *group) bool { return !g.again })
+	if first < 0 {
+		for i := range groups {
+			defer s.signTogether(ctx, of, groups[i:i+1]) // also if the holder of the key panics
+		}
+		return
+	}
+	groups[0], groups[first] = groups[first], groups[0]
+	s.signTogether(ctx, of, groups)
+}
+
+// signTogether signs groups as one, and tells those who wait.
+func (s *Signer) signTogether(ctx context.Context, of groupOf, groups []*group) {
 	var entries []ledger.Entry
 	for _, g := range groups {
 		entries = append(entries, g.entries...)
-	}
-	if len(entries) == 0 {
-		return // the turn before took them
 	}
 	proxies, err := []commitments.ProxySignature(nil), error(ErrBadSignature.With("the group was not signed")) // unless it is
 	defer func() {
@@ -125,20 +138,28 @@ func (s *Signer) signWaiting(ctx context.Context, of groupOf, t *turns) {
 			s.alone.CompareAndDelete(g.founder, g)
 		}
 	}()
+	nonce := entries[0].Nonce
+	if groups[0].again {
+		nonce += nonceAgain
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), groupTimeout)
 	defer cancel()
-	proxies, err = s.signGroup(ctx, of, entries)
+	proxies, err = s.signGroup(ctx, of, entries, nonce)
 }
 
-// signGroup has the delegate sign the root of a group: as a module's object, under
-// the nonce of its first commitment.
-func (s *Signer) signGroup(ctx context.Context, of groupOf, entries []ledger.Entry) ([]commitments.ProxySignature, error) {
+// nonceAgain sets the nonces of what is signed again apart from those of groups: a
+// delegate signs one root for one nonce, ever. A commitment is in one group only, and
+// alone it has one root. No ledger has that many entries, and every reader of JSON
+// has numbers that large.
+const nonceAgain = 1 << 52
+
+// signGroup has the delegate sign the root of a group, as a module's object.
+func (s *Signer) signGroup(ctx context.Context, of groupOf, entries []ledger.Entry, nonce uint64) ([]commitments.ProxySignature, error) {
 	leaves := make([]phase0.Root, len(entries))
 	for i := range entries {
 		leaves[i] = entries[i].Draft.Commitment.Root()
 	}
 	root, branches := commitments.Group(leaves)
-	nonce := entries[0].Nonce
 	m, err := s.groupMessage(root, of.signingID, nonce)
 	if err != nil {
 		return nil, err

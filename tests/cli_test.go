@@ -120,28 +120,6 @@ func TestCheck(t *testing.T) {
 	})
 }
 
-// TestPortInUse: a listener that is taken ends the start, and says which.
-func TestPortInUse(t *testing.T) {
-	t.Parallel()
-	n := newNetwork(time.Hour, 0)
-	relay := newRelay(t, n, "good", 1, 1)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	port := l.Addr().(*net.TCPAddr).Port
-	for name, config := range map[string]string{
-		"builder": fmt.Sprintf("[pbs]\nport = %d\n", port),
-		"metrics": fmt.Sprintf("[pbs]\nport = 0\n[metrics]\nstart_port = %d\n", port),
-	} {
-		r := invoke(t, map[string]string{"sidecar.toml": n.toml() + config + relay.entry("relays")}, "run", "--config", "sidecar.toml")
-		if r.code != 6 || !strings.Contains(r.stderr, fmt.Sprint(port)) {
-			t.Errorf("%s: exit %d, %q; want 6 and the address", name, r.code, r.stderr)
-		}
-	}
-}
-
 // TestLedgerRefused: a sidecar that cannot read its promises does not start.
 func TestLedgerRefused(t *testing.T) {
 	t.Parallel()

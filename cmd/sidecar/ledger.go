@@ -142,6 +142,10 @@ func ledgerImport(ctx context.Context, b bookAt, f ledgerFlags, path string) err
 	if err != nil {
 		return err
 	}
+	if n, last := file.Promises(b.file.Clock.Slot()); n > 0 {
+		fmt.Fprintf(os.Stderr, "warning: %d of them promise something for slots to come, up to %d. What they promise is not in such a file: "+
+			"this sidecar will not contradict them, and cannot keep them. Who still has the ledger they are from moves that instead.\n", n, uint64(last))
+	}
 	return show(fmt.Sprintf("Took over %d signing roots and %d limits; %d were known.\n", m.Added, m.Limit, m.Known))
 }
 
@@ -151,15 +155,17 @@ func (b bookAt) merge(ctx context.Context, file ledger.Interchange, complete boo
 	if b.shared == nil {
 		return ledger.Import(ctx, b.file, file, complete)
 	}
-	if complete {
-		return m, errUsage.With("--complete is of a ledger in a file")
-	}
-	l, err := ledger.OpenPostgres(*b.shared)
+	open := *b.shared
+	open.Witness = "" // its judgement is not asked for: this may be the remedy
+	l, err := ledger.OpenPostgres(open)
 	if err != nil {
 		return m, err
 	}
 	m, err = l.Merge(ctx, file)
-	return m, errors.Join(err, l.Close())
+	if err = errors.Join(err, l.Close()); err != nil || !complete {
+		return m, err
+	}
+	return m, ledger.VouchPostgres(*b.shared)
 }
 
 func ledgerAdopt(_ context.Context, b bookAt, _ ledgerFlags, _ string) error {

@@ -67,6 +67,7 @@ type App struct {
 	wallet   *walletFace // nil: and none for wallets
 
 	listening, stopping atomic.Bool
+	measures            *httpd.Metrics
 
 	onStart func() // may be nil
 }
@@ -186,7 +187,8 @@ func (a *App) builderConfig() builderapi.Config {
 
 func (a *App) makeServers() (err error) {
 	p := &a.config.PBS
-	measures := httpd.NewMetrics(a.metrics)
+	a.measures = httpd.NewMetrics(a.metrics)
+	measures := a.measures
 	a.servers.builder, err = httpd.New(httpd.Config{
 		Name: "builder", Addr: address(p.Host.String(), p.Port), Routes: a.builder.Routes(),
 		Log: a.log.With("part", "builder"), Clock: a.clock, Metrics: measures, Drain: a.spec.SlotDuration,
@@ -247,7 +249,8 @@ func (a *App) AdminAddr() net.Addr {
 // OnStart has f called once, when Run serves; call it before Run.
 func (a *App) OnStart(f func()) { a.onStart = f }
 
-// Listening says whether every listener is bound.
+// Listening says whether the Builder API's listener is bound, and every other was
+// tried.
 func (a *App) Listening() bool { return a.listening.Load() }
 
 // Promisers are the proxies that promise, unless the file names others for some
@@ -289,6 +292,11 @@ func (a *App) ready() error {
 
 // remarks say what a sidecar that is ready does not do.
 func (a *App) remarks() (lines []string) {
+	for _, o := range a.others() {
+		if o.server.Addr() == nil {
+			lines = append(lines, "its address cannot be listened on: "+o.name)
+		}
+	}
 	if a.signing == nil {
 		return nil
 	}

@@ -36,7 +36,7 @@ func PostgresConfig(c *config.Config, clock *chain.Clock, log *slog.Logger) ledg
 	spec := c.Chain()
 	host, _ := os.Hostname()
 	return ledger.PostgresConfig{
-		DSNFile: c.Ledger.PostgresDSNFile, Holder: cmp.Or(c.Ledger.Holder, fmt.Sprintf("%.40s", host), "sidecar"), Lease: c.Ledger.Lease,
+		Witness: LedgerConfig(c, clock, nil).Witness, DSNFile: c.Ledger.PostgresDSNFile, Holder: cmp.Or(c.Ledger.Holder, fmt.Sprintf("%.40s", host), "sidecar"), Lease: c.Ledger.Lease,
 		Network: spec.Name, GenesisForkVersion: spec.GenesisForkVersion, Clock: clock, Log: log,
 	}
 }
@@ -67,6 +67,15 @@ func createLedger(c *config.Config, clock *chain.Clock, newKeys bool) error {
 	l := LedgerConfig(c, clock, nil)
 	l.NewKeys = newKeys
 	return ledger.Create(l)
+}
+
+// vouchLedger repeats the operator's word that nothing was ever promised with the
+// keys of the ledger that the file names.
+func vouchLedger(c *config.Config, clock *chain.Clock) error {
+	if c.Ledger.PostgresDSNFile != "" {
+		return ledger.VouchPostgres(PostgresConfig(c, clock, nil))
+	}
+	return ledger.Vouch(LedgerConfig(c, clock, nil))
 }
 
 // ledgerName is where the ledger is, for messages.

@@ -20,9 +20,10 @@ const checkTimeout = 10 * time.Second
 // part is something to check: it returns what is wrong.
 type part func(ctx context.Context) []error
 
-// Check does all of a start but listening: it opens the ledger and the keys,
-// loads the muxes, asks the relays and the nodes, and returns everything that is
-// wrong at once. What a start would end with comes first.
+// Check does all of a start but serving: it opens the ledger and the keys, binds
+// every address and lets it go, loads the muxes, asks the relays and the nodes,
+// and returns everything that is wrong at once. What a start would end with comes
+// first.
 func Check(ctx context.Context, c *config.Config, version string, log *slog.Logger) error {
 	a, err := New(c, version, log)
 	if err == nil {
@@ -40,6 +41,7 @@ func Check(ctx context.Context, c *config.Config, version string, log *slog.Logg
 
 // parts are what can be asked of a sidecar that opened.
 func (a *App) parts() (parts []part) {
+	parts = append(parts, a.checkListeners)
 	if a.relays != nil {
 		parts = append(parts, a.relays.check, a.relays.checkMuxes)
 	}

@@ -57,42 +57,46 @@ func Init(ctx context.Context, c *config.Config, o InitOptions, out io.Writer) e
 		return err
 	}
 	defer k.holders.Close()
-	if err := makeLedger(c, k, o, clock, out); err != nil || !c.Promises() {
+	vouched, err := makeLedger(c, k, o, clock, out)
+	if err != nil || !c.Promises() {
 		return err
 	}
-	return makeProxies(ctx, c, k, clock, func(s *signer.Signer) { road = s }, out)
+	if err := makeProxies(ctx, c, k, clock, func(s *signer.Signer) { road = s }, out); err != nil || !vouched {
+		return err
+	}
+	return vouchLedger(c, clock) // the proxies are the ledger's first entries, and contradict nothing
 }
 
 // makeLedger makes the ledger, unless it is there, or a proxy that promises is
-// there whose ledger is lost.
-func makeLedger(c *config.Config, k keys, o InitOptions, clock *chain.Clock, out io.Writer) error {
+// there whose ledger is lost. vouched says that it made one for new keys.
+func makeLedger(c *config.Config, k keys, o InitOptions, clock *chain.Clock, out io.Writer) (vouched bool, err error) {
 	name := ledgerName(c)
 	if _, err := k.proxy(promising(c), keystore.SchemeBLS); err == nil && c.Promises() && !o.NewHistory {
 		l, err := openLedger(c, clock, nil)
 		switch {
 		case errors.Is(err, ledger.ErrMissing):
-			return ErrLost.With("%s is missing, and there is a proxy key that may have promised", name)
+			return false, ErrLost.With("%s is missing, and there is a proxy key that may have promised", name)
 		case err == nil:
 			err = l.Close()
 		}
 		if err != nil && !errors.Is(err, ledger.ErrLocked) && !errors.Is(err, ledger.ErrKeysLocked) {
-			return err
+			return false, err
 		}
 	}
 	newKeys := o.NewKeys && (k.proxies == nil || k.proxies.Stored() == 0)
-	err := createLedger(c, clock, newKeys)
+	err = createLedger(c, clock, newKeys)
 	switch {
 	case errors.Is(err, ledger.ErrExists):
 		fmt.Fprintf(out, "The ledger %s is there already.\n", name)
 	case err != nil:
-		return fmt.Errorf("make the ledger: %w", err)
+		return false, fmt.Errorf("make the ledger: %w", err)
 	default:
 		fmt.Fprintf(out, "Made the ledger %s. Never copy it back from a backup.\n", name)
 		if !newKeys {
 			fmt.Fprintln(out, "It promises nothing for the slots of the next 64, unless the keys are stated to be new.")
 		}
 	}
-	return nil
+	return err == nil && newKeys, nil
 }
 
 // makeProxies makes the keys of the module that promises, unless it has them: a BLS

@@ -12,33 +12,6 @@ import (
 // ErrShuttingDown is why a stopping sidecar is not ready.
 var ErrShuttingDown = fault.Define("shutting_down", fault.Unavailable, "The sidecar is stopping and takes nothing new.")
 
-// Listen binds every listener, the Builder API first: without it there is no
-// point in the rest. Faults: httpd's listen_failed.
-func (a *App) Listen() error {
-	if err := a.servers.builder.Listen(); err != nil {
-		return err
-	}
-	if a.servers.gateway != nil {
-		if err := a.servers.gateway.Listen(); err != nil {
-			return err
-		}
-	}
-	if a.servers.wallet != nil {
-		if err := a.servers.wallet.Listen(); err != nil {
-			return err
-		}
-	}
-	if a.servers.signer != nil {
-		if err := a.servers.signer.Listen(); err != nil {
-			return err
-		}
-	}
-	if a.servers.admin != nil {
-		return a.servers.admin.Listen()
-	}
-	return nil
-}
-
 // Run serves until ctx ends, then stops in order: ready turns 503, the gateway
 // closes, the block of a served header is awaited, the servers drain, the loops
 // end, the ledger closes. It is journey g.
@@ -96,17 +69,12 @@ func (a *App) Run(ctx context.Context) error {
 // serve starts the listeners and the loops; the Builder API ends last.
 func (a *App) serve(g *errgroup.Group, builder, public, work context.Context) {
 	g.Go(func() error { return a.servers.builder.Run(builder) })
-	if a.servers.gateway != nil {
-		g.Go(func() error { return a.servers.gateway.Run(public) })
-	}
-	if a.servers.wallet != nil {
-		g.Go(func() error { return a.servers.wallet.Run(public) })
-	}
-	if a.servers.signer != nil {
-		g.Go(func() error { return a.servers.signer.Run(public) })
-	}
-	if a.servers.admin != nil {
-		g.Go(func() error { return a.servers.admin.Run(work) })
+	for _, o := range a.others() {
+		until := public
+		if o.server == a.servers.admin { // it tells of the stop
+			until = work
+		}
+		g.Go(func() error { return a.attend(until, o) })
 	}
 	g.Go(func() error {
 		if err := recovered(func() error { return a.relays.table.Run(work) }); err != nil && work.Err() == nil {

@@ -16,6 +16,7 @@ type Metrics struct {
 	overruns *metrics.CounterVec
 	conns    *metrics.GaugeVec
 	refused  *metrics.CounterVec
+	listens  *metrics.GaugeVec
 }
 
 // NewMetrics registers the metrics of this package.
@@ -46,8 +47,19 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 			Name: "sidecar_http_connections_refused_total",
 			Help: "Connections closed at once because of a limit: server or address.",
 		}, "server", "limit"),
+		listens: r.GaugeVec(metrics.Opts{
+			Name: "sidecar_listener_up",
+			Help: "1 while a server listens; 0: its address cannot be had, and is tried again.",
+		}, "server"),
 	}
 	return m
+}
+
+// Listens says whether a server has its address.
+func (m *Metrics) Listens(server string, is bool) {
+	if m != nil {
+		m.listens.With(server).Set(map[bool]float64{true: 1}[is])
+	}
 }
 
 func (m *Metrics) begin(server string) {

@@ -93,7 +93,6 @@ type Server struct {
 	log     *slog.Logger
 	router  *node
 	fast    *fasthttp.Server
-	ln      net.Listener
 	bodies  bodies
 	streams *streams // nil without any
 
@@ -105,6 +104,7 @@ type Server struct {
 	wg       sync.WaitGroup     // connections and After functions
 
 	mu    sync.Mutex
+	ln    net.Listener // nil before Listen
 	conns map[*conn]struct{}
 	peers map[netip.Prefix]int // connections by address; only with MaxConnsPerIP
 }
@@ -179,39 +179,50 @@ type silent struct{}
 
 func (silent) Printf(string, ...any) {}
 
-// Listen binds Addr. Fault: ErrListen, naming the address.
+// Listen binds Addr. It may be called again after an error. Fault: ErrListen,
+// naming the address.
 func (s *Server) Listen() error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(context.Background(), "tcp", s.cfg.Addr)
 	if err != nil {
 		return ErrListen.Wrap(fmt.Errorf("%s server on %q: %w", s.cfg.Name, s.cfg.Addr, err))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.ln = ln
 	return nil
 }
 
+func (s *Server) listener() net.Listener {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ln
+}
+
 // Addr is the address that Listen bound, nil before.
 func (s *Server) Addr() net.Addr {
-	if s.ln == nil {
-		return nil
+	if ln := s.listener(); ln != nil {
+		return ln.Addr()
 	}
-	return s.ln.Addr()
+	return nil
 }
 
 // Close gives up a listener that Run was never called for.
 func (s *Server) Close() error {
-	if s.ln == nil || s.served.Load() {
+	ln := s.listener()
+	if ln == nil || s.served.Load() {
 		return nil
 	}
-	return s.ln.Close()
+	return ln.Close()
 }
 
 // Run serves the listener of Listen; see ServeListener.
 func (s *Server) Run(ctx context.Context) error {
-	if s.ln == nil {
+	ln := s.listener()
+	if ln == nil {
 		return ErrListen.With("%s server: Listen was not called", s.cfg.Name)
 	}
-	return s.ServeListener(ctx, s.ln)
+	return s.ServeListener(ctx, ln)
 }
 
 // ServeListener serves ln until ctx ends, then drains: it stops accepting,

@@ -152,12 +152,33 @@ func Import(ctx context.Context, c Config, f Interchange, complete bool) (Merged
 	if err = errors.Join(err, l.Close()); err != nil || !complete || witnessPath == "" {
 		return m, err
 	}
+	c.Witness = witnessPath
+	return m, vouch(c, &end)
+}
+
+// Vouch states that nothing was promised with the keys of a ledger but what it
+// holds: it ends every hold, if the sidecar starts within 10 minutes. The ledger must
+// not be open. Danger: if it is not true, the sidecar can contradict what was
+// promised elsewhere. Faults: ErrMissing, ErrBroken, ErrNewer, ErrLocked.
+func Vouch(c Config) error {
+	if err := c.check(); err != nil || c.Witness == "" {
+		return err
+	}
+	return vouch(c, nil)
+}
+
+// vouch writes the statement, for a ledger that ends as it did for the caller.
+func vouch(c Config, must *head) error {
 	sum, err := Verify(c.Path)
-	if err != nil || sum.end() != end {
-		return m, errors.Join(err, ErrBroken.With("somebody else wrote into the ledger"))
+	end := sum.end()
+	if err == nil && must != nil && end != *must {
+		err = ErrBroken.With("somebody else wrote into the ledger")
+	}
+	if err != nil {
+		return err
 	}
 	w := witness{Instance: sum.instance(), Host: hostOr(c.Host), Records: end.Records, Head: end.Hash[:], Time: c.Clock.Now().UnixMilli(), Vouched: true}
-	return m, writeWitness(witnessPath, w, replaceFile)
+	return writeWitness(c.Witness, w, replaceFile)
 }
 
 func hostOr(host string) string {

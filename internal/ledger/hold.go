@@ -20,6 +20,8 @@ const (
 	holdGap        = "heartbeat_gap"
 	holdClock      = "clock_went_back"
 	holdAdopted    = "adopted"
+
+	holdVouched = "vouched" // of a shared ledger: it does not hold, by the operator's word
 )
 
 // What vouches for the time in which nobody watched. See docs/decisions/003-hold.md.
@@ -46,6 +48,7 @@ type evidence struct {
 	bound     string   // the machine the ledger names; "" if none
 	witness   *witness // nil: none that can be read
 	why       string   // the reason to hold, if there is none
+	shared    bool     // others may have led: the lease tells of pauses, and the witness of nothing but what it counts
 }
 
 // judge decides whether a ledger may promise: at once (no hold), from a slot on,
@@ -81,6 +84,9 @@ func judge(ev evidence, clock *chain.Clock, lookahead phase0.Slot) (Hold, error)
 		return Hold{}, ErrRolledBack.With("record %d is not the one the witness saw; the ledger has %d", w.Records, ev.sum.Records)
 	}
 	h = longer(h, Hold{phase0.Slot(w.HoldUntil), w.HoldReason})
+	if ev.shared {
+		return h, nil
+	}
 	beat := time.UnixMilli(w.Time)
 	allowed := gapAllowed
 	if w.Vouched {

@@ -129,6 +129,19 @@ func (f Interchange) Write(w io.Writer) error {
 	return enc.Encode(f)
 }
 
+// Promises counts the commitments for a slot and later ones, and says which is the
+// last slot.
+func (f *Interchange) Promises(from phase0.Slot) (n int, last phase0.Slot) {
+	for i := range f.Data {
+		for j := range f.Data[i].Signed {
+			if e := &f.Data[i].Signed[j]; e.Kind == KindCommitment.String() && phase0.Slot(e.Slot) >= from {
+				n, last = n+1, max(last, phase0.Slot(e.Slot))
+			}
+		}
+	}
+	return n, last
+}
+
 // Fits says whether the file is of a chain. Fault: ErrChain.
 func (f Interchange) Fits(network string, version phase0.Version) error {
 	if f.Metadata.Network != network || !bytes.Equal(f.Metadata.GenesisForkVersion, version[:]) {

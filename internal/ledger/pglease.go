@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -46,24 +47,31 @@ func (p *postgres) hold() (h head, token int64, holder leaseHolder, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), p.timeout())
 	defer cancel()
 	var b pgx.Batch
-	b.Queue(pgHold, p.token, p.Holder, p.leaseMicros())
+	b.Queue(pgHold, p.token, p.Holder, p.leaseMicros(), asBigint(uint64(p.Clock.Slot()+defaultLookahead)))
 	b.Queue(pgLook)
 	results := conn.SendBatch(ctx, &b)
 	err = results.QueryRow().Scan(&token)
 	if errors.Is(err, pgx.ErrNoRows) {
 		token, err = 0, nil
 	}
-	var records, entries int64
+	var records, entries, until int64
 	var hash []byte
+	var reason string
 	if err == nil {
-		err = results.QueryRow().Scan(&records, &entries, &hash, &holder.token, &holder.name)
+		err = results.QueryRow().Scan(&records, &entries, &hash, &holder.token, &holder.name, &until, &reason)
 	}
 	if err = cmp.Or(err, closeResults(results)); err != nil {
 		return h, 0, holder, p.cut(err)
 	}
+	p.held, p.vouched = Hold{}, reason == holdVouched
+	if until > 0 {
+		p.held = Hold{phase0.Slot(asNumber(until)), reason}
+	}
 	h, err = pgParseHead(records, entries, hash)
 	return h, token, holder, err
 }
+
+func (p *postgres) holds() (Hold, bool) { return p.held, p.vouched }
 
 type leaseHolder struct {
 	token int64
@@ -77,6 +85,9 @@ func (p *postgres) lead(token int64, asked time.Time) {
 	if token != p.token {
 		p.token = token
 		p.Log.Info("This sidecar leads: it holds the lease of the shared ledger", "token", token)
+		if p.held.Until >= p.Clock.Slot() {
+			p.Log.Warn("The ledger holds: nothing new is promised", "until_slot", uint64(p.held.Until), "reason", p.held.Reason)
+		}
 	}
 	p.note(Standing{Leads: true, Holder: p.Holder, Token: asNumber(token), Seen: asked})
 }

@@ -195,7 +195,7 @@ func TestLease_Stolen(t *testing.T) {
 	}
 	// The thief gives it back: the old holder leads again, with a new token.
 	dsn, _ := readDSN(where)
-	sql(t, dsn, `update ledger_lease set expires_at = '-infinity'`)
+	sql(t, dsn, `update ledger_lease set expires_at = clock_timestamp()`)
 	within(t, 2*time.Second, "it leads again", func() bool { return l.Standing().Leads })
 	if got, want := l.Standing().Token, uint64(3); got != want {
 		t.Errorf("token %d, want %d", got, want)
@@ -217,7 +217,7 @@ func TestLease_HandedToAndFro(t *testing.T) {
 	stopA, stopB := c.enter(4, "a", a), c.enter(4, "b", b)
 	for round := 0; round < 12 || round < 200 && (c.releasedBy("a") == 0 || c.releasedBy("b") == 0); round++ {
 		c.wait(50)
-		sql(t, dsn, `update ledger_lease set token = token + 1, expires_at = '-infinity'`)
+		sql(t, dsn, `update ledger_lease set token = token + 1, expires_at = clock_timestamp()`)
 	}
 	stopA()
 	stopB()

@@ -231,7 +231,7 @@ func TestLease_RunsOut(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	dsn, _ := readDSN(direct)
-	sql(t, dsn, `update ledger_lease set expires_at = '-infinity'`)
+	sql(t, dsn, `update ledger_lease set expires_at = clock_timestamp()`)
 	if _, err := l.Append(context.Background(), page(1), constant(promise(1, "r"))); !errors.Is(err, ErrLease) {
 		t.Errorf("after its end: got %v, want %v", err, ErrLease)
 	}

@@ -19,7 +19,9 @@ create table ledger_lease (
 	one        boolean     primary key default true check (one),
 	token      bigint      not null, -- fencing token: grows with every new holder
 	holder     text        not null,
-	expires_at timestamptz not null  -- by the clock of this server alone
+	expires_at timestamptz not null, -- by the clock of this server alone
+	hold_until bigint      not null default 0, -- nothing new is promised for slots up to this one
+	hold_reason text       not null default ''
 );
 create table ledger_records (
 	number bigint primary key check (number > 0),
@@ -50,26 +52,39 @@ const (
 	// pgHold renews the lease of token $1, or takes one that ran out: one
 	// statement, so that two cannot both take it. A takeover waits for a
 	// transaction of the old holder that is under way, and then sees its renewal.
+	// Where nobody held the lease for longer than gapAllowed, or gapVouched, the
+	// ledger holds up to slot $4, whoever leads: it may be a copy, or one put back.
 	pgHold = `
 update ledger_lease set
 	token = case when token = $1 and expires_at > clock_timestamp() then token else token + 1 end,
+	hold_until = case when ` + pgGap + ` then greatest(hold_until, $4::bigint) else hold_until end,
+	hold_reason = case when ` + pgGap + ` then '` + holdGap + `' else hold_reason end,
 	holder = $2, expires_at = clock_timestamp() + $3::bigint * interval '1 microsecond'
 where one and ((token = $1 and expires_at > clock_timestamp()) or expires_at <= clock_timestamp())
 returning token`
 
-	pgLook = `select h.records, h.entries, h.hash, l.token, l.holder from ledger_head h, ledger_lease l where h.one and l.one`
+	pgGap = `(token > 0 and expires_at < clock_timestamp() - case hold_reason when '` + holdVouched + `' then interval '10 minutes' else interval '24 seconds' end)`
+
+	pgLook = `select h.records, h.entries, h.hash, l.token, l.holder, l.hold_until, l.hold_reason from ledger_head h, ledger_lease l where h.one and l.one`
 
 	pgBegin = `begin isolation level serializable`
 
 	// pgFence is the first statement of every batch: it holds the lease's row
-	// until the commit, so that the lease cannot change hands in between.
+	// until the commit, so that the lease cannot change hands in between. What is
+	// written ends the operator's statement that nothing was promised elsewhere.
 	pgFence = `
-update ledger_lease set expires_at = clock_timestamp() + $2::bigint * interval '1 microsecond'
+update ledger_lease set expires_at = clock_timestamp() + $2::bigint * interval '1 microsecond',
+	hold_reason = case hold_reason when '` + holdVouched + `' then '' else hold_reason end
 where one and token = $1 and expires_at > clock_timestamp() returning token`
 
 	pgHead = `select records, entries, hash from ledger_head where one`
 
-	pgRelease = `update ledger_lease set expires_at = '-infinity' where one and token = $1`
+	// pgRelease gives the lease up, and leaves when that was.
+	pgRelease = `update ledger_lease set expires_at = clock_timestamp() where one and token = $1`
+
+	pgVouch = `
+update ledger_lease set hold_until = 0, hold_reason = '` + holdVouched + `', expires_at = clock_timestamp()
+where one and expires_at <= clock_timestamp()`
 )
 
 // What finds records.

@@ -148,6 +148,13 @@ func metaBody(ctx context.Context, conn *pgx.Conn) (body string, err error) {
 	if !there {
 		return "", ErrMissing.With("the database has no ledger_meta in its search_path")
 	}
+	var holds bool // not in tables of before there were holds
+	if err := conn.QueryRow(ctx, `select exists (select from pg_attribute where attrelid = to_regclass('ledger_lease') and attname = 'hold_until')`).Scan(&holds); err != nil {
+		return "", pgIll(err)
+	}
+	if !holds {
+		return "", aside(ErrDatabase.With("its tables are of before there were holds: alter table ledger_lease add hold_until bigint not null default 0, add hold_reason text not null default ''"))
+	}
 	if err := conn.QueryRow(ctx, `select body from ledger_meta`).Scan(&body); err != nil {
 		return "", pgIll(err)
 	}

@@ -35,6 +35,10 @@ type PostgresConfig struct {
 	// Lease is how long a leader that vanished keeps the others from writing; 1 s
 	// to 5 min, by the server's clock. Optional: 10 s.
 	Lease time.Duration
+	// Witness is a file on this machine, best beside the proxy keys, that follows the
+	// ledger's counter, so that a database that was put back is refused. Each sidecar
+	// has its own. Optional: without it only a sidecar that runs notices.
+	Witness string
 	// NewKeys is as in Config; only CreatePostgres reads it.
 	NewKeys            bool
 	Network            string
@@ -94,7 +98,7 @@ func CreatePostgres(c PostgresConfig) error {
 		if _, err := tx.Exec(ctx, `insert into ledger_head (records, entries, hash) values (0, 0, $1)`, first.Hash[:]); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `insert into ledger_lease (token, holder, expires_at) values (0, '', '-infinity')`)
+		_, err := tx.Exec(ctx, `insert into ledger_lease (token, holder, expires_at) values (0, '', '-infinity')`) // token 0: nobody led yet
 		return err
 	})
 	_ = conn.Close(ctx)
@@ -113,14 +117,18 @@ func CreatePostgres(c PostgresConfig) error {
 // While the database does not answer, Append and Seal are ErrDatabase, and reads
 // show what was last known. Whatever was under way may have become durable: it is
 // not released, and asking again finds it.
-// Faults: ErrMissing, ErrBroken, ErrChain, ErrNewer, ErrDatabase, ErrLossy.
+// Faults: ErrMissing, ErrBroken, ErrChain, ErrNewer, ErrDatabase, ErrLossy,
+// ErrRolledBack.
 func OpenPostgres(c PostgresConfig) (*Ledger, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	// A new ledger holds like one in a file. A database that was put back is not
-	// noticed: what vouches is a file beside the keys of one machine.
-	g := &watch{Config: Config{Clock: c.Clock, Lookahead: defaultLookahead, Log: c.Log}}
+	// A new ledger holds like one in a file; how long nobody led, the lease tells.
+	g := &watch{Config: Config{Clock: c.Clock, Lookahead: defaultLookahead, Log: c.Log, Witness: c.Witness}, replace: replaceFile}
+	g.shared = true
+	if err := g.look(); err != nil {
+		return nil, err
+	}
 	l, err := start(&postgres{PostgresConfig: c}, c.Network, c.GenesisForkVersion, g)
 	return l, bare(err)
 }
@@ -160,6 +168,10 @@ type postgres struct {
 	token  int64     // of our lease; 0 while standing by
 	renew  time.Time // when to renew it
 	until  time.Time // when to stop writing, by our clock: well before it ends
+	// The hold that all sidecars keep, as it was last seen, and whether the operator
+	// ended every hold.
+	held    Hold
+	vouched bool
 
 	readMu sync.Mutex
 	reader pgSession // for lookups; guarded by readMu

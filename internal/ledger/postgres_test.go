@@ -170,7 +170,7 @@ func TestPostgres_UniqueWithoutUs(t *testing.T) {
 		"a second answer of a request":  `insert into ledger_requests select hash, 99 from ledger_requests where seq = 1`,
 		"a second head":                 `insert into ledger_head select true, records, entries, hash from ledger_head`,
 		"a head beside it":              `insert into ledger_head select false, records, entries, hash from ledger_head`,
-		"a second lease":                `insert into ledger_lease select true, token, holder, expires_at from ledger_lease`,
+		"a second lease":                `insert into ledger_lease select true, token, holder, expires_at, 0, '' from ledger_lease`,
 	} {
 		var pe *pgconn.PgError
 		err := pgtest.Exec(dsn, insert)

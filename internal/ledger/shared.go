@@ -22,6 +22,9 @@ type shared interface {
 	// pace is how often tend wants to be called.
 	pace() time.Duration
 	standing() Standing
+	// holds is the hold that all sidecars keep, as tend saw it. vouched says that
+	// the operator ended every hold.
+	holds() (h Hold, vouched bool)
 }
 
 var errEnough = errors.New("enough")
@@ -62,15 +65,26 @@ func (l *Ledger) tend() {
 	}
 	err := guarded(func() error {
 		h, looked, err := s.tend()
-		if err == nil && looked {
-			err = l.follow(s, h)
+		if err != nil || !looked {
+			return err
 		}
-		return err
+		l.heed(s) // before anything is written
+		return l.follow(s, h)
 	})
 	if err != nil {
 		_ = l.fail(err) // nobody waits for the answer
 	}
 	l.meter().leads(s.standing().Leads)
+}
+
+// heed keeps the hold that all sidecars keep.
+func (l *Ledger) heed(s shared) {
+	switch h, vouched := s.holds(); {
+	case vouched:
+		l.hold.Store(&Hold{})
+	case h.Until > l.Hold().Until:
+		l.hold.Store(&h)
+	}
 }
 
 // fail deals with a batch that may not be durable, and returns what its callers
@@ -151,8 +165,10 @@ func (w *writing) lookups(batch []*request) (resources []string, seqs []uint64) 
 		if r.id.Slot < w.next.floor && w.next.pages[r.id] == nil {
 			continue // its page may have to be recalled first
 		}
-		var e Entry
-		if e, r.err = decided(r.decide, w.next.view(r.id)); r.err == nil && e.check() == nil {
+		e, err := decided(r.decide, w.next.view(r.id))
+		if unless := (onlyRepeat{}); err != nil && !errors.As(err, &unless) {
+			r.err = err
+		} else if e.check() == nil {
 			resources = append(resources, e.Resources...)
 		}
 	}

@@ -34,7 +34,9 @@ func (g *watch) look() (err error) {
 	case err == nil:
 		g.witness = &w
 	case errors.Is(err, errNoWitness):
-		g.why = holdNoWitness
+		if !g.shared {
+			g.why = holdNoWitness
+		}
 	default:
 		g.Log.Warn("The ledger's witness cannot be read", "path", g.Witness, "detail", err.Error())
 		g.why = holdUnreadable
@@ -82,6 +84,9 @@ func (g *watch) begin(l *Ledger, sum Summary) error {
 	// A crash before this: the evidence is what it was, and so will the decision be.
 	end := sum.end()
 	k.last.Records, k.last.Head, k.last.Time = end.Records, end.Hash[:], g.Clock.Now().UnixMilli()
+	if w := g.witness; w != nil && w.Vouched && h.Until == 0 && w.Records == end.Records {
+		k.last.Vouched, k.last.Time = true, w.Time // good for a later start, too, if this one writes nothing
+	}
 	if err := writeWitness(k.path, k.last, k.replace); err != nil {
 		return err
 	}

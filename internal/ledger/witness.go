@@ -34,8 +34,8 @@ type witness struct {
 	HoldUntil  uint64 `json:"hold_until_slot,omitempty"`
 	HoldReason string `json:"hold_reason,omitempty"`
 
-	// Vouched: the operator states that nothing was promised elsewhere. Good for
-	// the next start, if it is soon.
+	// Vouched: the operator states that nothing was promised elsewhere, at Time. Good
+	// for every start that is soon, until the ledger grows.
 	Vouched bool `json:"vouched,omitempty"`
 }
 
@@ -141,8 +141,11 @@ func (k *keeper) run(durable func() head, beat time.Duration) {
 }
 
 func (k *keeper) write(h head) {
-	w := k.last
-	w.Records, w.Head, w.Time = h.Records, h.Hash[:], k.clock.Now().UnixMilli()
+	w, now := k.last, k.clock.Now()
+	if w.Vouched && h.Records == w.Records && now.Sub(time.UnixMilli(w.Time)) <= gapVouched {
+		return // the statement stands
+	}
+	w.Records, w.Head, w.Time, w.Vouched = h.Records, h.Hash[:], now.UnixMilli(), false
 	if err := writeWitness(k.path, w, k.replace); err != nil {
 		k.failed(err)
 		return

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sidecar/fault"
@@ -58,7 +59,7 @@ type AdminConfig struct {
 // profiles: they show memory, keys in it included.
 type Admin struct {
 	cfg AdminConfig
-	ln  net.Listener
+	ln  atomic.Pointer[net.Listener] // nil before Listen
 }
 
 // NewAdmin checks cfg. It does not listen. Fault: ErrAdminListen.
@@ -86,31 +87,32 @@ func (a *Admin) Listen() error {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(context.Background(), "tcp", a.cfg.Addr)
 	if err != nil {
-		return ErrAdminListen.Wrap(err)
+		return ErrAdminListen.Wrap(fmt.Errorf("metrics server on %q: %w", a.cfg.Addr, err))
 	}
-	a.ln = ln
+	a.ln.Store(&ln)
 	return nil
 }
 
 // Addr is the address that Listen bound, nil before.
 func (a *Admin) Addr() net.Addr {
-	if a.ln == nil {
-		return nil
+	if ln := a.ln.Load(); ln != nil {
+		return (*ln).Addr()
 	}
-	return a.ln.Addr()
+	return nil
 }
 
 // Close gives up a listener that Run was never called for.
 func (a *Admin) Close() error {
-	if a.ln == nil {
-		return nil
+	if ln := a.ln.Load(); ln != nil {
+		return (*ln).Close()
 	}
-	return a.ln.Close()
+	return nil
 }
 
 // Run serves until ctx ends, then lets answers under way finish for at most 5 s.
 func (a *Admin) Run(ctx context.Context) error {
-	if a.ln == nil {
+	ln := a.ln.Load()
+	if ln == nil {
 		return ErrAdminListen.With("Listen was not called")
 	}
 	srv := &http.Server{
@@ -124,7 +126,7 @@ func (a *Admin) Run(ctx context.Context) error {
 		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
 	}
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(a.ln) }()
+	go func() { served <- srv.Serve(*ln) }()
 	select {
 	case err := <-served:
 		return ErrAdminListen.Wrap(err)

@@ -1,0 +1,54 @@
+package ledger
+
+import (
+	"testing"
+	"time"
+)
+
+// TestVouch_OutlastsALook: sidecar check opens the ledger and closes it again. The
+// operator's statement is for the start after that; what was written ends it.
+func TestVouch_OutlastsALook(t *testing.T) {
+	for name, c := range map[string]struct {
+		between func(t *testing.T, l *Ledger)
+		look    time.Duration // after the statement
+		start   time.Duration // after the look
+		hold    bool
+	}{
+		"a look":           {nil, time.Minute, 5 * time.Minute, false},
+		"a look, too late": {nil, time.Minute, 10 * time.Minute, true},
+		"a late look":      {nil, 11 * time.Minute, time.Second, true},
+		"a promise": {func(t *testing.T, l *Ledger) { seal(t, l, must(t, l, page(1010), promise(1, "r1")), 1) },
+			time.Minute, time.Minute, true},
+		"a promise, and a short pause": {func(t *testing.T, l *Ledger) { seal(t, l, must(t, l, page(1010), promise(1, "r1")), 1) },
+			time.Minute, time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := housed(t)
+			h.now.Add(c.look.Milliseconds())
+			l := h.open(t)
+			if c.between != nil {
+				c.between(t, l)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			h.now.Add(c.start.Milliseconds())
+			if got := h.open(t).Hold(); (got.Until > 0) != c.hold {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}
+
+// TestVouch: the operator's statement, made once more for what is there.
+func TestVouch(t *testing.T) {
+	h := lived(t)
+	h.now.Add(time.Minute.Milliseconds())
+	if err := Vouch(h.Config); err != nil {
+		t.Fatal(err)
+	}
+	h.now.Add(9 * time.Minute.Milliseconds())
+	if got := h.open(t).Hold(); got != (Hold{}) {
+		t.Errorf("got %s", got)
+	}
+}
