@@ -340,7 +340,9 @@ func TestAccounts_Many(t *testing.T) {
 	for i := range addrs {
 		addrs[i] = bellatrix.ExecutionAddress{1, byte(i)}
 	}
-	nonce := func(params []json.RawMessage) string { return fmt.Sprintf("0x%x", 1000+int(params[0][6]-'0')*10+int(params[0][5]-'0')) }
+	nonce := func(params []json.RawMessage) string {
+		return fmt.Sprintf("0x%x", 1000+int(params[0][6]-'0')*10+int(params[0][5]-'0'))
+	}
 	for _, n := range []*node{d.one, d.two} {
 		n.answer = func(method string, params []json.RawMessage) any {
 			if method == "eth_getTransactionCount" {

@@ -227,7 +227,7 @@ func (s *Service) warn(ctx context.Context, st *Status, at string, slashers []co
 	say := func(format string, arguments ...any) {
 		st.Warnings = append(st.Warnings, fmt.Sprintf(format, arguments...))
 	}
-	if err := s.ours(ctx); err != nil {
+	if err := s.ours(ctx, at); err != nil {
 		say("%s", err)
 	}
 	st.gains(say)
