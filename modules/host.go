@@ -86,6 +86,9 @@ type Head struct {
 // Unavailable when the node does not answer.
 type State interface {
 	Account(ctx context.Context, addr bellatrix.ExecutionAddress) (Account, Head, error)
+	// Accounts reads many at one head, in the order asked: one batched call for what
+	// is not known at this head yet.
+	Accounts(ctx context.Context, addrs []bellatrix.ExecutionAddress) ([]Account, Head, error)
 	Head(ctx context.Context) (Head, error)
 }
 

@@ -32,11 +32,12 @@ type diary struct {
 	inside map[phase0.Hash32]int
 	events map[phase0.Slot][]modules.Event
 	newest phase0.Slot // of events
-	edits  uint64      // of times
+	risks  map[phase0.Slot]map[phase0.Hash32][]commitments.Step
+	edits  uint64 // of times and risks
 }
 
 func newDiary(clock *chain.Clock) *diary {
-	return &diary{clock: clock, times: map[phase0.Hash32]times{}, inside: map[phase0.Hash32]int{}, events: map[phase0.Slot][]modules.Event{}}
+	return &diary{clock: clock, times: map[phase0.Hash32]times{}, inside: map[phase0.Hash32]int{}, events: map[phase0.Slot][]modules.Event{}, risks: map[phase0.Slot]map[phase0.Hash32][]commitments.Step{}}
 }
 
 // enter notes a request that is being worked on, until leave.
@@ -89,7 +90,7 @@ func (d *diary) edit(hash phase0.Hash32, change func(*times)) {
 	}
 }
 
-// version grows with every change of times.
+// version grows with every change of times and risks.
 func (d *diary) version() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
