@@ -1,6 +1,7 @@
 package onchain_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math/big"
@@ -133,5 +134,58 @@ func TestSubmit_tooLate(t *testing.T) {
 	}
 	if len(p.Sender.Journal.Records()) != 0 {
 		t.Error("something was signed")
+	}
+}
+
+// TestRun_lags: in the middle of a run another node answers that has not seen
+// the contract yet, and that tries transactions itself.
+func TestRun_lags(t *testing.T) {
+	s := newStage(t)
+	f := s.Break()
+	s.Mine()
+	d := newDouble(t, s.URL)
+	p, closed := s.prover(d.URL, func(c *onchain.SenderConfig) { c.BumpAfter = 2 })
+	defer closed()
+	var first common.Hash
+	var mu sync.Mutex
+	d.set("eth_sendRawTransaction", func(params []json.RawMessage) (any, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		tx := transaction(t, params)
+		if first == (common.Hash{}) {
+			first = tx.Hash()
+			d.set("eth_call", times(5, "0x"))
+		}
+		return raw(`{"jsonrpc":"2.0","id":1,"error":{"code":3,"message":"execution reverted","data":"0x"}}`), tx.Hash() == first
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	stop := s.lived()
+	_, err := p.Run(ctx, f)
+	stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.slashedOnce(2)
+}
+
+// TestExamine_reverts: a revert that is no error of the contract's acquits nobody.
+func TestExamine_reverts(t *testing.T) {
+	s := newStage(t)
+	f := s.Break()
+	s.Mine()
+	input := s.submission(f)
+	for name, data := range map[string]string{
+		"no reason": `""`, "none at all": `"0x"`, "a text": `"0x08c379a0"`, "another contract's": `"0xdeadbeef"`, "a panic": `"0x4e487b710000000000000000000000000000000000000000000000000000000000000011"`,
+	} {
+		d := newDouble(t, s.URL)
+		d.set("eth_call", func(params []json.RawMessage) (any, bool) {
+			return raw(`{"jsonrpc":"2.0","id":1,"error":{"code":3,"message":"execution reverted","data":` + data + `}}`), calls(params, input)
+		})
+		p, closed := s.prover(d.URL, same)
+		if _, err := p.Examine(t.Context(), f, common.Address{}); !errors.Is(err, onchain.ErrReverted) || errors.Is(err, onchain.ErrAcquitted) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		closed()
 	}
 }
