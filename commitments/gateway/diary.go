@@ -10,7 +10,6 @@ import (
 
 	"sidecar/chain"
 	"sidecar/commitments"
-	"sidecar/internal/events"
 	"sidecar/modules"
 )
 
@@ -154,7 +153,7 @@ func (g *Gateway) follow(ctx context.Context) {
 			g.diary.add(all)
 			seq = all[len(all)-1].Seq
 			g.hub.look()
-		case errors.Is(err, events.ErrCursor): // the log is another: begin again
+		case errors.Is(err, modules.ErrCursor): // the log is another: begin again
 			g.diary.forget()
 			seq = 0
 			pause(ctx, time.Second)
