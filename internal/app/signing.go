@@ -45,7 +45,7 @@ func (p *policies) Allows(module string, kind ledger.Kind, key commitments.Key) 
 // signed must not start. What fails later closes it again.
 func newSigning(a *App) (s *signing, err error) {
 	s = &signing{clock: a.clock, log: a.log.With("part", "app").Warn}
-	if s.ledger, err = openLedger(a.config, a.clock, a.log.With("part", "ledger")); err != nil {
+	if s.ledger, err = openLedger(a.config, a.clock, a.log.With("part", "ledger"), a.look); err != nil {
 		return nil, err
 	}
 	defer func(opened *signing) { // s is nil by then

@@ -13,18 +13,21 @@ func TestVouch_OutlastsALook(t *testing.T) {
 		look    time.Duration // after the statement
 		start   time.Duration // after the look
 		hold    bool
+		run     bool // it is no look
 	}{
-		"a look":           {nil, time.Minute, 5 * time.Minute, false},
-		"a look, too late": {nil, time.Minute, 10 * time.Minute, true},
-		"a late look":      {nil, 11 * time.Minute, time.Second, true},
+		"a look":           {nil, time.Minute, 5 * time.Minute, false, false},
+		"a start":          {nil, time.Minute, 5 * time.Minute, true, true},
+		"a look, too late": {nil, time.Minute, 10 * time.Minute, true, false},
+		"a late look":      {nil, 11 * time.Minute, time.Second, true, false},
 		"a promise": {func(t *testing.T, l *Ledger) { seal(t, l, must(t, l, page(1010), promise(1, "r1")), 1) },
-			time.Minute, time.Minute, true},
+			time.Minute, time.Minute, true, false},
 		"a promise, and a short pause": {func(t *testing.T, l *Ledger) { seal(t, l, must(t, l, page(1010), promise(1, "r1")), 1) },
-			time.Minute, time.Second, false},
+			time.Minute, time.Second, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := housed(t)
 			h.now.Add(c.look.Milliseconds())
+			h.Look = !c.run
 			l := h.open(t)
 			if c.between != nil {
 				c.between(t, l)

@@ -84,8 +84,8 @@ func (g *watch) begin(l *Ledger, sum Summary) error {
 	// A crash before this: the evidence is what it was, and so will the decision be.
 	end := sum.end()
 	k.last.Records, k.last.Head, k.last.Time = end.Records, end.Hash[:], g.Clock.Now().UnixMilli()
-	if w := g.witness; w != nil && w.Vouched && h.Until == 0 && w.Records == end.Records {
-		k.last.Vouched, k.last.Time = true, w.Time // good for a later start, too, if this one writes nothing
+	if w := g.witness; g.Look && w != nil && w.Vouched && h.Until == 0 && w.Records == end.Records {
+		k.last.Vouched, k.last.Time = true, w.Time // it is for a later start
 	}
 	if err := writeWitness(k.path, k.last, k.replace); err != nil {
 		return err
