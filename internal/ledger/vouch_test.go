@@ -43,6 +43,28 @@ func TestVouch_OutlastsALook(t *testing.T) {
 	}
 }
 
+// TestHold_LongWalk: how long a ledger takes to verify is no pause: its locks are ours.
+func TestHold_LongWalk(t *testing.T) {
+	h := lived(t)
+	g := &watch{Config: h.Config}
+	sum, err := Walk(h.Path, func(r Record) error { g.saw(r); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.now.Add(20 * time.Second.Milliseconds())
+	if err := g.look(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Walk(h.Path, func(r Record) error { g.saw(r); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	h.now.Add(time.Hour.Milliseconds())
+	g.sum = sum
+	if got, err := judge(g.evidence, h.Clock, 64); err != nil || got != (Hold{}) {
+		t.Errorf("got %s, %v", got, err)
+	}
+}
+
 // TestVouch: the operator's statement, made once more for what is there.
 func TestVouch(t *testing.T) {
 	h := lived(t)

@@ -26,6 +26,7 @@ func (g *watch) look() (err error) {
 			return err
 		}
 	}
+	g.looked = g.Clock.Now()
 	if g.Witness == "" {
 		return nil
 	}
