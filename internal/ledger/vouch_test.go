@@ -1,8 +1,15 @@
 package ledger
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
+	"sidecar/commitments"
 )
 
 // TestVouch_OutlastsALook: sidecar check opens the ledger and closes it again. The
@@ -62,6 +69,36 @@ func TestHold_LongWalk(t *testing.T) {
 	g.sum = sum
 	if got, err := judge(g.evidence, h.Clock, 64); err != nil || got != (Hold{}) {
 		t.Errorf("got %s, %v", got, err)
+	}
+}
+
+// TestHold_SaysWhatIsNotCarried: promises that stand inside a hold are an error in the
+// log, until their constraints are signed.
+func TestHold_SaysWhatIsNotCarried(t *testing.T) {
+	for name, c := range map[string]struct {
+		slot phase0.Slot
+		sent bool
+		says bool
+	}{"stands": {1050, false, true}, "carried": {1050, true, false}, "behind the hold": {1090, false, false}, "over": {1001, false, false}} {
+		h := housed(t)
+		l := h.open(t)
+		seal(t, l, must(t, l, page(c.slot), promise(1, "r1")), 1)
+		if c.sent {
+			m := &commitments.ConstraintsMessage{Slot: c.slot, Delegate: phase0.BLSPubKey{1}}
+			seal(t, l, must(t, l, page(c.slot), Entry{Kind: KindConstraints, Key: commitments.BLSKey(phase0.BLSPubKey{1}), Root: rootOf(3), Resources: names("c"), Constraints: m}), 2)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		h.at(1010, 0)
+		var log bytes.Buffer
+		h.Log = slog.New(slog.NewTextHandler(&log, nil))
+		if got := h.open(t).Hold(); got.Until != 1074 {
+			t.Fatalf("%s: hold %s", name, got)
+		}
+		if says := strings.Contains(log.String(), "level=ERROR") && strings.Contains(log.String(), "promises=1 first_slot=1050"); says != c.says {
+			t.Errorf("%s: the log says %s", name, log.String())
+		}
 	}
 }
 
