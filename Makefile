@@ -37,8 +37,8 @@ vet:
 staticcheck:
 	go run $(STATICCHECK) $(PACKAGES)
 
-gosec: ## every rule, integer conversions (G115) included, where signatures are made and kept
-	go run $(GOSEC) -quiet -tests=false ./signer/... ./internal/ledger/...
+gosec: ## every rule, integer conversions (G115) included, where signatures are made and kept, and where keys pay
+	go run $(GOSEC) -quiet -tests=false ./signer/... ./internal/ledger/... ./slashing ./slashing/evidence ./slashing/onchain ./slashing/restake ./cmd/sidecar
 
 structure: ## floors, owners and generated docs agree with the code
 	go test -count=1 -run 'TestStructure|TestDocs|TestProduction' ./tests

@@ -116,7 +116,7 @@ func TestBlock_FinalRefusal(t *testing.T) {
 		b.offeredBy(9, 0, 1)
 		b.relays[0].submit, b.relays[1].submit = refuses(relay.Err4xx), refuses(relay.Err4xx)
 		start := time.Now()
-		if _, err := b.hand(b.block(0, 9), true); !errors.Is(err, ErrNoPayload) || time.Since(start) > time.Second {
+		if _, err := b.hand(b.block(0, 9), false); !errors.Is(err, ErrNoPayload) || time.Since(start) > time.Second {
 			t.Fatalf("got %v after %v", err, time.Since(start))
 		}
 		if b.relays[0].submitted != 1 {

@@ -3,7 +3,6 @@ package signer
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -22,6 +21,7 @@ const groupTimeout = 2 * time.Second
 type group struct {
 	done chan struct{} // closed when proxies and err are final
 
+	founder uint64   // the entry that came first
 	again   bool     // of one entry, whose signatures failed or were lost before
 	seqs    []uint64 // ascending
 	entries []ledger.Entry
@@ -35,63 +35,64 @@ type groupOf struct {
 	signingID phase0.Root
 }
 
-// turns has a delegate sign one thing at a time. Groups that come meanwhile wait
-// and are signed together, so that the signatures grow and not their number.
-type turns struct {
-	turn chan struct{} // cap 1
-
-	mu      sync.Mutex
-	waiting []*group
-}
-
-// inked has the keys of an entry sign.
-func (s *Signer) inked(ctx context.Context, r ledger.Receipt) (ink ledger.Ink, err error) {
-	if ink.Signature, err = s.ink(ctx, r.Entry); err != nil || r.Entry.Delegate.IsZero() {
+// inked has the keys of an entry sign. g is its group; nil if it has no delegate.
+func (s *Signer) inked(ctx context.Context, r ledger.Receipt, g *group) (ink ledger.Ink, err error) {
+	if ink.Signature, err = s.ink(ctx, r.Entry); err != nil || g == nil {
 		return ink, err
 	}
-	ink.Proxy, err = s.join(ctx, r).wait(ctx, r.Seq)
+	ink.Proxy, err = s.together(ctx, r, g)
 	return ink, err
 }
 
-// join returns the group of an entry. The first to come sees to it that it is
-// signed before it returns, whatever becomes of its own caller: others wait for it.
-func (s *Signer) join(ctx context.Context, r ledger.Receipt) *group {
+// enlist returns the group of an entry, and nil if it has no delegate. The first
+// of a group to come puts it among those that wait for the delegate's turn.
+func (s *Signer) enlist(r ledger.Receipt) *group {
+	if r.Entry.Delegate.IsZero() {
+		return nil
+	}
 	of := groupOf{r.Entry.Delegate, r.Entry.SigningID}
 	var found any
 	var known bool
-	fresh := &group{done: make(chan struct{})}
+	fresh := &group{done: make(chan struct{}), founder: r.Seq}
 	members := []ledger.Receipt{r}
 	if r.Batch != nil {
 		found, known = r.Batch.Groups.LoadOrStore(of, fresh)
 		members = r.Batch.Receipts
 	} else {
 		fresh.again = true
-		if found, known = s.alone.LoadOrStore(r.Seq, fresh); !known {
-			defer s.alone.Delete(r.Seq)
-		}
+		found, known = s.alone.LoadOrStore(r.Seq, fresh)
 	}
 	if g, ok := found.(*group); known && ok {
 		return g
 	}
 	fresh.take(of, members)
-	// Nobody waits longer than for the signature under way, and for the next.
 	t := s.turnsOf(of)
 	t.mu.Lock()
 	t.waiting = append(t.waiting, fresh)
 	t.mu.Unlock()
-	select {
-	case <-fresh.done:
-	case t.turn <- struct{}{}:
-		defer func() { <-t.turn }() // also if the holder of the key panics: others wait for the turn
-		s.signWaiting(ctx, of, t)
-	}
 	return fresh
 }
 
-func (s *Signer) turnsOf(of groupOf) *turns {
-	found, _ := s.turns.LoadOrStore(of, &turns{turn: make(chan struct{}, 1)})
-	t, _ := found.(*turns) // nothing else is stored
-	return t
+// together returns the delegate's signature for one member of a group. Whoever
+// gets the turn signs for all that wait, whatever becomes of its own caller. Nobody
+// waits longer than for the signature under way, and for the next.
+func (s *Signer) together(ctx context.Context, r ledger.Receipt, g *group) (commitments.ProxySignature, error) {
+	of := groupOf{r.Entry.Delegate, r.Entry.SigningID}
+	t := s.turnsOf(of)
+	select {
+	case <-g.done:
+	case t.turn <- struct{}{}:
+		func() {
+			defer func() { <-t.turn }() // also if the holder of the key panics: others wait for the turn
+			if t.anyone() {
+				s.coming.settle(ctx)
+				s.signWaiting(ctx, of, t)
+			}
+		}()
+	case <-ctx.Done():
+		return commitments.ProxySignature{}, ctx.Err()
+	}
+	return g.of(ctx, r.Seq)
 }
 
 // take notes the members that are of the group.
@@ -134,6 +135,7 @@ func (s *Signer) signTogether(ctx context.Context, of groupOf, groups []*group) 
 				g.proxies, proxies = proxies[:len(g.entries)], proxies[len(g.entries):]
 			}
 			close(g.done)
+			s.alone.CompareAndDelete(g.founder, g)
 		}
 	}()
 	nonce := entries[0].Nonce
@@ -179,8 +181,8 @@ func (s *Signer) groupMessage(root, signingID phase0.Root, nonce uint64) (commit
 	return s.Message(ledger.Entry{Kind: ledger.KindRequest, SigningID: signingID, Nonce: nonce, Request: &commitments.ModuleRequest{ObjectRoot: root}})
 }
 
-// wait returns the signature with the branch of one member.
-func (g *group) wait(ctx context.Context, seq uint64) (commitments.ProxySignature, error) {
+// of returns the signature with the branch of one member.
+func (g *group) of(ctx context.Context, seq uint64) (commitments.ProxySignature, error) {
 	select {
 	case <-g.done:
 	case <-ctx.Done():
@@ -210,5 +212,5 @@ func (s *Signer) completed(ctx context.Context, r ledger.Receipt) (commitments.P
 			return p, err
 		}
 	}
-	return s.join(ctx, r).wait(ctx, r.Seq)
+	return s.together(ctx, r, s.enlist(r))
 }

@@ -85,24 +85,33 @@ func (n nodes) collect(ctx context.Context, s *sight, known *Capture, all map[ph
 		}
 		c.Accounts, added = append(c.Accounts, a), true
 	}
-	if c.ChildNumber == 0 {
-		text, _, err := n.execution.CanonicalHeader(ctx, c.Number+1)
-		switch {
-		case errors.Is(err, execution.ErrUnknownBlock):
-			return c, added, nil // no child yet
-		case err != nil:
-			return c, added, err
-		}
-		h, err := execution.DecodeHeader(text)
-		if err != nil {
-			return c, added, err
-		}
-		if h.ParentHash != c.Block {
-			return c, added, ErrViews.With("block %d is not the child of %#x", h.Number, c.Block[:])
-		}
-		c.Headers.Child, c.ChildNumber, added = text, c.Number+1, true
+	newer, err := n.child(ctx, c)
+	return c, added || newer, err
+}
+
+// child captures the header of the block's child. One that the chain has left,
+// though the block stayed, proves nothing to a contract: it is captured anew.
+func (n nodes) child(ctx context.Context, c *Capture) (added bool, err error) {
+	text, _, err := n.execution.CanonicalHeader(ctx, c.Number+1)
+	switch {
+	case errors.Is(err, execution.ErrUnknownBlock): // none yet, or none any more
+		added = c.ChildNumber != 0
+		c.Headers.Child, c.ChildNumber = nil, 0
+		return added, nil
+	case err != nil:
+		return false, err
+	case c.ChildNumber != 0 && bytes.Equal(text, c.Headers.Child):
+		return false, nil
 	}
-	return c, added, nil
+	h, err := execution.DecodeHeader(text)
+	if err != nil {
+		return false, err
+	}
+	if h.ParentHash != c.Block {
+		return false, ErrViews.With("block %d is not the child of %#x", h.Number, c.Block[:])
+	}
+	c.Headers.Child, c.ChildNumber = text, c.Number+1
+	return true, nil
 }
 
 // begin captures what does not depend on who promised.

@@ -41,15 +41,18 @@ type Watched struct {
 	Evidence    string          `json:"evidence,omitempty"` // the file that proves it broken
 	Twins       []string        `json:"twins,omitempty"`    // files that prove another promise beside it
 	FaultID     *common.Hash    `json:"fault_id,omitempty"`
-	Deadline    *WatchDeadline  `json:"deadline,omitempty"`
+	Deadline    *WatchDeadline  `json:"deadline,omitempty"`       // of the evidence
+	TwinsUntil  *WatchDeadline  `json:"twins_deadline,omitempty"` // of the twins
 	Slasher     *common.Address `json:"slasher,omitempty"`
 }
 
-// WatchDeadline is until when evidence can be submitted.
+// WatchDeadline is until when evidence can be submitted: a block, or for two
+// promises a slot.
 type WatchDeadline struct {
-	Block     uint64 `json:"block"`
-	Head      uint64 `json:"head"`
-	Left      uint64 `json:"left"`               // blocks
+	Block     uint64 `json:"block,omitempty"`
+	Slot      uint64 `json:"slot,omitempty"`
+	Head      uint64 `json:"head"`               // number, or slot
+	Left      uint64 `json:"left"`               // blocks, or slots
 	UsedShare int    `json:"used_percent"`       // of the window
 	TooLate   bool   `json:"too_late,omitempty"` // nobody can submit it any more
 }
@@ -81,7 +84,8 @@ type watched struct {
 	promisedTx
 	Watched
 	settled bool
-	alarmed int // percent of the window
+	forged  bool           // nobody signed it
+	alarmed map[string]int // percent of the window, by file
 }
 
 // NewWatch makes a watch of nothing yet.
@@ -101,12 +105,14 @@ func (w *Watch) Add(h Handed) error {
 	case tx.Slot == 0:
 		return ErrHanded.With("no slot")
 	}
+	// A forged copy that came first does not keep the promise from being watched.
 	root := h.Promise.Commitment.Root()
-	if slices.ContainsFunc(w.list, func(o *watched) bool { return o.Handed.Promise.Commitment.Root() == root }) {
+	at := slices.IndexFunc(w.list, func(o *watched) bool { return o.Handed.Promise.Commitment.Root() == root })
+	if at >= 0 && !w.list[at].forged {
 		return nil
 	}
 	slasher := common.Address(h.Promise.Commitment.Slasher)
-	one := &watched{Handed: h, promisedTx: tx, Watched: Watched{
+	one := &watched{Handed: h, promisedTx: tx, alarmed: map[string]int{}, Watched: Watched{
 		RequestHash: h.Promise.Commitment.RequestHash, Slot: tx.Slot, TxHash: tx.TxHash, Stage: "waiting", Outcome: commitments.Unknown.String(), Slasher: &slasher,
 	}}
 	// What nobody signed binds nobody, whatever the chain does.
@@ -114,12 +120,16 @@ func (w *Watch) Add(h Handed) error {
 	var excuse evidence.Excuse
 	switch {
 	case errors.As(err, &excuse):
-		one.settled = true
+		one.settled, one.forged = true, true
 		one.Stage, one.Outcome, one.Reason = commitments.Final.String(), commitments.Excused.String(), string(excuse)
 	case err != nil:
 		return ErrHanded.Wrap(err)
 	}
-	w.list = append(w.list, one)
+	if at < 0 {
+		w.list = append(w.list, one)
+	} else if !one.forged {
+		w.list[at] = one
+	}
 	return nil
 }
 
@@ -159,9 +169,7 @@ func (w *Watch) Round(ctx context.Context) (all []Watched, done bool) {
 				one.Trouble = err.Error()
 			}
 		}
-		if one.Evidence != "" {
-			w.deadline(ctx, one)
-		}
+		w.deadlines(ctx, one)
 		done = done && one.settled
 		all = append(all, one.Watched)
 	}
@@ -301,23 +309,36 @@ func (w *Watch) twins(one *watched, rules evidence.Rules) error {
 	return nil
 }
 
-// deadline says how long evidence can still be submitted, and warns when half of
-// the time has gone by, and nine tenths.
-func (w *Watch) deadline(ctx context.Context, one *watched) {
+// deadlines say how long what was proven can still be submitted.
+func (w *Watch) deadlines(ctx context.Context, one *watched) {
+	if len(one.Twins) > 0 {
+		one.TwinsUntil = &WatchDeadline{Slot: one.Watched.Slot + evidence.Window, Head: uint64(w.Clock.Slot())}
+		for _, path := range one.Twins {
+			w.alarm(one, path, one.TwinsUntil, one.TwinsUntil.Slot+1) // in that slot, too
+		}
+	}
+	if one.Evidence == "" || one.Block == nil {
+		return
+	}
 	head, _, err := w.Execution.HeadNumber(ctx)
 	c := w.Store.get(phase0.Slot(one.Watched.Slot), *one.Block)
 	if err != nil || c == nil || c.ChildNumber == 0 {
 		return
 	}
-	d := &WatchDeadline{Block: c.ChildNumber + evidence.Window, Head: head}
-	d.Left = d.Block - min(head, d.Block)
-	used := min(evidence.Window-min(d.Left, evidence.Window), evidence.Window)
+	one.Deadline = &WatchDeadline{Block: c.ChildNumber + evidence.Window, Head: head}
+	w.alarm(one, one.Evidence, one.Deadline, one.Deadline.Block) // in the block after the head at the earliest
+}
+
+// alarm counts what is left until over, and warns when half of the time has gone
+// by, and nine tenths.
+func (w *Watch) alarm(one *watched, path string, d *WatchDeadline, over uint64) {
+	d.Left = over - min(d.Head, over)
+	used := evidence.Window - min(d.Left, evidence.Window)
 	d.UsedShare, d.TooLate = int(used*100/evidence.Window), d.Left == 0 // #nosec G115 -- at most 100
-	one.Deadline = d
-	for _, alarm := range []int{50, 90} {
-		if d.UsedShare >= alarm && one.alarmed < alarm {
-			one.alarmed = alarm
-			w.Log.Warn("Evidence is running out of time", "file", one.Evidence, "used_percent", d.UsedShare, "blocks_left", d.Left)
+	for _, limit := range []int{50, 90} {
+		if d.UsedShare >= limit && one.alarmed[path] < limit {
+			one.alarmed[path] = limit
+			w.Log.Warn("Evidence is running out of time", "file", path, "used_percent", d.UsedShare, "left", d.Left)
 		}
 	}
 }

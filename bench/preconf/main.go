@@ -115,7 +115,9 @@ func one(bin, dir string, clients, most int) (err error) {
 	during := make(chan struct{})
 	loaded, stop := context.WithCancel(ctx)
 	go func() { defer close(during); h.askFor(loaded, time.Minute) }()
+	before, own := processorTime(side.PID()), processorTime(os.Getpid())
 	l.run(chains)
+	l.cpu, l.own = processorTime(side.PID())-before, processorTime(os.Getpid())-own
 	stop()
 	<-during
 	l.report()

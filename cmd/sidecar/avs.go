@@ -224,7 +224,7 @@ func avsAllocate(ctx context.Context, f *avsFlags, n *onchain.Node, manager comm
 func parsePercent(text string) (uint64, error) {
 	whole, rest, _ := strings.Cut(text, ".")
 	n, err := strconv.ParseUint(whole+(rest + "0000")[:max(4, len(rest))], 10, 64)
-	if err != nil || len(rest) > 4 || n > 1_000_000 {
+	if err != nil || whole == "" || len(rest) > 4 || n > 1_000_000 { // no percentage is no zero: that takes all back
 		return 0, errUsage.With("--percent %.20q: 0 to 100, with up to four decimals", text)
 	}
 	return n * 1e12, nil

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -70,6 +71,8 @@ func TestAvs(t *testing.T) {
 		want string
 	}{
 		"a percentage":   {base("allocate", "--percent", "100.0001"), "usage"},
+		"no percentage":  {base("allocate"), "usage"},
+		"half of one":    {base("allocate", "--percent", ".5"), "usage"},
 		"another share":  {base("allocate", "--percent", "1.00001"), "usage"},
 		"no manager":     {[]string{"avs", "status", "--rpc", c.URL}, "usage"},
 		"no contract":    {[]string{"avs", "status", "--rpc", c.URL, "--manager", c.Stranger.Address.Hex(), "--key", key}, "contract_missing"},
@@ -79,6 +82,62 @@ func TestAvs(t *testing.T) {
 	} {
 		if _, err := c.run(t.Context(), run.args...); err == nil || !strings.Contains(err.Error(), run.want) {
 			t.Errorf("%s: %v, want %s", name, err, run.want)
+		}
+	}
+}
+
+// TestAvs_finalized: the status is of the finalized block, whatever the head says,
+// and names it.
+func TestAvs_finalized(t *testing.T) {
+	c := newCourt(t)
+	was := c.Head()
+	before := was.Number.Uint64()
+	c.Restake(c.core, func() {})
+	status := func(at ...string) (st restake.Status) {
+		t.Helper()
+		out, err := c.run(t.Context(), append([]string{"avs", "status", "--manager", c.Manager.Hex(), "--rpc", c.URL, "--operator", c.Operator.Address.Hex(), "--json"}, at...)...)
+		if err := errors.Join(err, json.Unmarshal([]byte(out), &st)); err != nil {
+			t.Fatalf("%v, %s", err, out)
+		}
+		return st
+	}
+	c.Finalize(before)
+	if st := status("--at", "latest"); st.Block <= before || !st.Slashable || st.Stakes[0].AtStake.Cmp(slashingtest.Stake) != 0 {
+		t.Errorf("latest: %+v", st)
+	}
+	for _, at := range [][]string{nil, {"--at", "finalized"}, {"--at", strconv.FormatUint(before, 10)}} {
+		st := status(at...)
+		if st.Block != before || st.BlockHash != was.Hash() || st.IsOperator || st.Member || st.Stakes[0].AtStake.Sign() != 0 || st.Stakes[0].Shares.Sign() != 0 {
+			t.Errorf("%v, before anything was restaked: %+v", at, st)
+		}
+	}
+	head := c.Head()
+	c.Finalize(head.Number.Uint64())
+	c.Mine()
+	if st := status(); st.BlockHash != head.Hash() || !st.Member || st.Stakes[0].AtStake.Cmp(slashingtest.Stake) != 0 {
+		t.Errorf("finalized: %+v", st)
+	}
+}
+
+// TestAvs_slashed: a share is of what a slash has left of the stake, not of what
+// there once was.
+func TestAvs_slashed(t *testing.T) {
+	c := newCourt(t)
+	_, key := c.Files(t.TempDir(), c.Operator)
+	c.Restake(c.core, func() {})
+	c.Mine()
+	guilty := c.file("guilty.json", c.Break())
+	base := []string{"--rpc", c.URL, "--poll", "5ms", "--confirmations", "2", "--json", "--key", key}
+	stop := c.live()
+	defer stop()
+	if _, err := c.run(t.Context(), append([]string{"prove", guilty}, base...)...); err != nil {
+		t.Fatal(err)
+	}
+	for percent, want := range map[string]uint64{"100": 9e17, "50": 45e16} {
+		out, err := c.run(t.Context(), append([]string{"avs", "allocate", "--manager", c.Manager.Hex(), "--percent", percent}, base...)...)
+		var st restake.Status
+		if err := errors.Join(err, json.Unmarshal([]byte(out), &st)); err != nil || st.Stakes[0].Magnitude != want {
+			t.Errorf("%s %%: %v, %s", percent, err, out)
 		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 const evidenceUsage = `sidecar evidence verify FILE    what a preconf-evidence/1 file proves, offline (docs/evidence.md)
 
   --rpc URL              ask an execution node whether the block the file rests on is the chain's, by which rules its
-                         contract judges, and how much time is left
+                         contract judges, and how much time is left; --rpc-file FILE keeps the URL out of the process list
   --trusted-hash HASH    that block's hash, from whoever you trust
   --json                 one JSON object instead of text
 
@@ -40,7 +40,8 @@ func evidenceCommand(ctx context.Context, args []string) error {
 	}
 	flags := flag.NewFlagSet("evidence verify", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	rpc, trusted, asJSON := flags.String("rpc", "", ""), flags.String("trusted-hash", "", ""), flags.Bool("json", false, "")
+	rpc, rpcFile := flags.String("rpc", "", ""), flags.String("rpc-file", "", "")
+	trusted, asJSON := flags.String("trusted-hash", "", ""), flags.Bool("json", false, "")
 	names, err := parseMixed(flags, args[1:], evidenceUsage)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -49,7 +50,7 @@ func evidenceCommand(ctx context.Context, args []string) error {
 		return err
 	case len(names) != 1:
 		return errUsage.With("%d files, want one\n%s", len(names), evidenceUsage)
-	case *rpc != "" && *trusted != "":
+	case (*rpc != "" || *rpcFile != "") && *trusted != "":
 		return errUsage.With("either --rpc or --trusted-hash")
 	}
 	var o slashing.VerifyOptions
@@ -61,11 +62,15 @@ func evidenceCommand(ctx context.Context, args []string) error {
 		o.TrustedHash = new(common.Hash)
 		copy(o.TrustedHash[:], b)
 	}
-	if *rpc != "" {
-		if u, err := url.Parse(*rpc); err != nil || u.Host == "" {
+	node, err := rpcURL(*rpc, *rpcFile)
+	if err != nil {
+		return err
+	}
+	if node != "" || *rpcFile != "" {
+		if u, err := url.Parse(node); err != nil || u.Host == "" {
 			return errUsage.With("--rpc is not a URL")
 		}
-		o.Dial = slashing.Dial(*rpc)
+		o.Dial = slashing.Dial(node)
 	}
 	text, err := evidenceText(names[0])
 	if err != nil {

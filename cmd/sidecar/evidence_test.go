@@ -92,6 +92,10 @@ func TestEvidence_exits(t *testing.T) {
 	if err := os.WriteFile(bad, text[1:], 0o600); err != nil {
 		t.Fatal(err)
 	}
+	url := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(url, []byte(chainOf(t, f, 5)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	closed := httptest.NewServer(http.NotFoundHandler())
 	closed.Close()
 	for name, c := range map[string]struct {
@@ -102,6 +106,9 @@ func TestEvidence_exits(t *testing.T) {
 		"guilty, JSON":       {0, []string{absentSample, "--json"}},
 		"the trusted hash":   {0, []string{"--trusted-hash", f.ChildHash().Hex(), absentSample}},
 		"a node agrees":      {0, []string{absentSample, "--rpc", chainOf(t, f, 5)}},
+		"the URL in a file":  {0, []string{absentSample, "--rpc-file", url}},
+		"two URLs":           {2, []string{absentSample, "--rpc-file", url, "--rpc", closed.URL}},
+		"no file of a URL":   {2, []string{absentSample, "--rpc-file", "/nowhere"}},
 		"another hash":       {1, []string{absentSample, "--trusted-hash", common.Hash{1}.Hex()}},
 		"malformed":          {2, []string{bad}},
 		"too late":           {3, []string{absentSample, "--rpc", chainOf(t, f, 9000)}},

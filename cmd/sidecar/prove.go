@@ -28,7 +28,7 @@ command goes on where it was. What is sent is in a journal on disk first.
   --password-file FILE  of the keystore
   --dry-run             only ask the contract; needs no key
   --submit-only         stop when the proof is submitted, deep enough; somebody has to execute after the delay
-  --burn                also move the slashed stake to where it goes, the burn address
+  --burn                also move the slashed stake to where it goes: the burn address, or whom the set pays
   --journal FILE        default: the key's file with .journal after it
   --confirmations N     blocks an effect must have lasted, default 12, at most 64
   --max-fee-gwei N      never pay more per gas, default 200
@@ -77,19 +77,30 @@ func parseMixed(flags *flag.FlagSet, args []string, usage string) (rest []string
 
 // node returns the node of --rpc or --rpc-file.
 func (c *chainFlags) node() (*onchain.Node, error) {
-	url := c.rpc
-	if c.rpcFile != "" {
-		text, err := os.ReadFile(c.rpcFile)
-		if err != nil {
-			return nil, errUsage.Wrap(err)
-		}
-		url = strings.TrimSpace(string(text))
+	url, err := rpcURL(c.rpc, c.rpcFile)
+	if err != nil {
+		return nil, err
 	}
 	n, err := onchain.NewNode(url)
 	if err != nil {
 		return nil, errUsage.With("--rpc: %s", err)
 	}
 	return n, nil
+}
+
+// rpcURL is what --rpc says, or the file of --rpc-file holds.
+func rpcURL(url, file string) (string, error) {
+	if file == "" {
+		return url, nil
+	}
+	if url != "" {
+		return "", errUsage.With("either --rpc or --rpc-file")
+	}
+	text, err := os.ReadFile(file) // #nosec G304 -- the operator's path
+	if err != nil {
+		return "", errUsage.Wrap(err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 // sender opens key and journal. close lets the journal go.
@@ -117,9 +128,10 @@ func (c *chainFlags) sender(ctx context.Context, n *onchain.Node, chainID uint64
 		MaxFee: new(big.Int).Mul(new(big.Int).SetUint64(c.maxFeeGwei), big.NewInt(1e9)),
 	})
 	if err != nil {
+		key.Wipe()
 		return nil, nil, errors.Join(err, journal.Close())
 	}
-	return s, func() { _ = journal.Close() }, nil
+	return s, func() { key.Wipe(); _ = journal.Close() }, nil
 }
 
 // report shows what happens, on standard error.

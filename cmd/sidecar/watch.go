@@ -20,7 +20,8 @@ const watchUsage = `sidecar watch judges promises that were given to you, and ke
   --promise FILE     a promise: {"promise": SignedCommitment, "delegation": SignedDelegation}; may be repeated
   --promises DIR     every .json file of a directory, also those that come later
   --beacon URL       of a beacon node, anybody's
-  --rpc URL          of an execution node, anybody's, that keeps the state of the last 128 blocks
+  --rpc URL          of an execution node, anybody's, that keeps the state of the last 128 blocks; --rpc-file FILE keeps
+                     the URL out of the process list
   --out DIR          for what is captured and for evidence. Default: preconf-watch
   --once             look once and exit
   --json             one JSON object a line, whenever something is new; else text
@@ -45,10 +46,14 @@ func (f *watchFlags) parse(args []string) error {
 	flags.StringVar(&f.dir, "promises", "", "")
 	flags.StringVar(&f.beacon, "beacon", "", "")
 	flags.StringVar(&f.rpc, "rpc", "", "")
+	rpcFile := flags.String("rpc-file", "", "")
 	flags.StringVar(&f.out, "out", "preconf-watch", "")
 	flags.BoolVar(&f.once, "once", false, "")
 	flags.BoolVar(&f.json, "json", false, "")
 	rest, err := parseMixed(flags, args, watchUsage)
+	if err == nil {
+		f.rpc, err = rpcURL(f.rpc, *rpcFile)
+	}
 	switch {
 	case err != nil:
 		return err
@@ -154,6 +159,9 @@ func (f *watchFlags) tell(all []slashing.Watched, told map[string]string) error 
 		told[hash] = line
 		if d := one.Deadline; d != nil && !f.json {
 			line += fmt.Sprintf("\n  until block %d, %d blocks left", d.Block, d.Left)
+		}
+		if d := one.TwinsUntil; d != nil && !f.json {
+			line += fmt.Sprintf("\n  until slot %d, %d slots left", d.Slot, d.Left)
 		}
 		if err := show(line + "\n"); err != nil {
 			return err

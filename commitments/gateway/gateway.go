@@ -36,6 +36,7 @@ var (
 	ErrTooLate   = fault.Define("too_late", fault.Rejected, "The slot no longer takes commitments.")
 	ErrTooEarly  = fault.Define("too_early", fault.Rejected, "The slot is too far ahead to take commitments.")
 	ErrNoPath    = fault.Define("no_path", fault.Rejected, "No relay or builder at hand is proven to take the constraints that would keep this promise, and to prove its bids.")
+	ErrSlasher   = fault.Define("slasher_refused", fault.Rejected, "The request names a contract as its slasher that the operator does not promise under.")
 	ErrExclusive = fault.Define("sold_elsewhere", fault.Rejected, "The validator's slots are sold through another protocol and never promised here.")
 	ErrForeign   = fault.Define("foreign_delegation", fault.Rejected, "The validator's key delegated this slot to someone else: the slot is stopped, and the key may be in use in two places.")
 	ErrFullGas   = fault.Define("slot_full_gas", fault.Rejected, "The slot has no gas left for this request.")
@@ -121,6 +122,9 @@ type Config struct {
 	// TargetsFor are those that serve a proposer: no other may hear of its
 	// slots, and no other's bid would be taken. Default: Targets.
 	TargetsFor func(proposer phase0.BLSPubKey) []Target
+	// Slashers are the contracts that promises may name, beside the zero address.
+	// Optional: without any, whatever a request says.
+	Slashers []bellatrix.ExecutionAddress
 	// Exclusive names the protocol that a proposer's slots are sold through
 	// elsewhere; "" if none. Optional.
 	Exclusive func(proposer phase0.BLSPubKey) string

@@ -76,6 +76,12 @@ func (s *Solo) Mine(ctx context.Context, slot phase0.Slot, beaconParent common.H
 // Rewind takes back every block above a number.
 func (s *Solo) Rewind(number uint64) error { return s.backend.BlockChain().SetHead(number) }
 
+// Finalize makes a block of the chain the finalized one.
+func (s *Solo) Finalize(number uint64) {
+	blocks := s.backend.BlockChain()
+	blocks.SetFinalized(blocks.GetHeaderByNumber(number))
+}
+
 // Pending returns how many transactions wait in the pool.
 func (s *Solo) Pending() int {
 	pending, _ := s.backend.TxPool().Stats()

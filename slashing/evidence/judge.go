@@ -138,6 +138,9 @@ func (a *Absence) check(p Promised, rules Rules, childHash common.Hash) error {
 	if err != nil {
 		return err
 	}
+	if child.Number == nil || !child.Number.IsUint64() || child.Number.Uint64() != a.ChildNumber {
+		return ChildUnknown // no chain has it at that number
+	}
 	target, err := header(a.Headers.Target, child.ParentHash, TargetNotParent)
 	if err != nil {
 		return err

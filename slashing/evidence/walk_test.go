@@ -19,7 +19,7 @@ type nodes []hexutil.Bytes
 func (n *nodes) Put(_, value []byte) error { *n = append(*n, value); return nil }
 func (n *nodes) Delete([]byte) error       { return nil }
 
-func grown(t *testing.T, size int) (*trie.Trie, [][]byte) {
+func grown(t testing.TB, size int) (*trie.Trie, [][]byte) {
 	t.Helper()
 	db := trie.NewEmpty(triedb.NewDatabase(rawdb.NewMemoryDatabase(), nil))
 	var keys [][]byte
@@ -91,4 +91,61 @@ func disorder(random *rand.Rand, proof nodes) map[string]nodes {
 	flipped[i][random.IntN(len(flipped[i]))] ^= 1 << random.IntN(8)
 	out["a bit flipped"] = flipped
 	return out
+}
+
+// link stands in a fuzzed node for the hash of the next.
+var link = bytes.Repeat([]byte{0xaa}, common.HashLength)
+
+// FuzzWalk judges tries that nobody would grow: where geth's own verifier reads
+// one, it finds what the walk finds, and nothing where the walk shows nothing.
+func FuzzWalk(f *testing.F) {
+	db, keys := grown(f, 40)
+	db.Hash()
+	for _, key := range append(keys[:6:6], crypto.Keccak256([]byte("nobody"))) {
+		var proof nodes
+		if err := db.Prove(key, &proof); err != nil {
+			f.Fatal(err)
+		}
+		var text []byte
+		for i, node := range proof {
+			if i+1 < len(proof) {
+				node = bytes.Replace(node, crypto.Keccak256(proof[i+1]), link, 1)
+			}
+			text = append(append(text, byte(len(node)>>8), byte(len(node))), node...)
+		}
+		f.Add(key, text)
+	}
+	f.Fuzz(func(t *testing.T, key, text []byte) {
+		if len(key) != common.HashLength {
+			return
+		}
+		var proof nodes
+		for len(text) > 2 {
+			n := min(int(text[0])<<8|int(text[1]), len(text)-2)
+			proof, text = append(proof, bytes.Clone(text[2:2+n])), text[2+n:]
+		}
+		set := rawdb.NewMemoryDatabase()
+		var root common.Hash
+		for i := len(proof) - 1; i >= 0; i-- {
+			proof[i] = bytes.Replace(proof[i], link, root[:], 1)
+			root = crypto.Keccak256Hash(proof[i])
+			if err := set.Put(root[:], proof[i]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		value, ok := walk(root, key, proof)
+		none := absent(root, key, proof)
+		if !ok && !none {
+			return
+		}
+		// geth also refuses branches with odd items beside the way, which the
+		// contract does not look at, and no state has.
+		got, err := trie.VerifyProof(root, key, set)
+		if none && len(proof) == 0 {
+			return
+		}
+		if err == nil && (ok && (none || !bytes.Equal(got, value)) || none && got != nil) {
+			t.Fatalf("%x, absent %t; geth says %x", value, none, got)
+		}
+	})
 }

@@ -131,10 +131,17 @@ func (m Manager) Rules(ctx context.Context) (r evidence.Rules, err error) {
 	return r, nil
 }
 
-// excuse makes of a revert the acquittal it is.
+// known says whether the manager has the fault already.
+func known(err error) bool {
+	var r *Revert
+	return errors.As(err, &r) && r.Name() == "FaultKnown"
+}
+
+// excuse makes of a revert the acquittal it is. One without an error that our
+// contracts have acquits nobody: the gas did not suffice, or it is another contract.
 func excuse(err error) error {
 	var r *Revert
-	if errors.As(err, &r) {
+	if errors.As(err, &r) && r.named() {
 		return ErrAcquitted.Wrap(evidence.Excuse(r.Name()))
 	}
 	return err

@@ -22,7 +22,8 @@ type State string
 // chain knows.
 const (
 	Written State = "written" // signed, on disk, about to be sent
-	Settled State = "settled" // it, or another of its nonce and action, is deep enough
+	Settled State = "settled" // the effect of its action is deep enough
+	Used    State = "used"    // it, or another of its nonce, is deep enough, without the effect
 	Lost    State = "lost"    // its nonce was used by a transaction of somebody else's, deep enough
 )
 
@@ -34,9 +35,10 @@ type Record struct {
 	ChainID uint64         `json:"chain_id"`
 	From    common.Address `json:"from"`
 	Nonce   uint64         `json:"nonce"`
-	Hash    common.Hash    `json:"hash"`          // of the transaction
-	Raw     hexutil.Bytes  `json:"raw,omitempty"` // what is sent; of Written only
-	At      uint64         `json:"at"`            // number of the head when it was written
+	Hash    common.Hash    `json:"hash"`           // of the transaction
+	Raw     hexutil.Bytes  `json:"raw,omitempty"`  // what is sent; of Written only
+	At      uint64         `json:"at"`             // number of the head when it was written
+	Void    bool           `json:"void,omitempty"` // it does nothing but use the nonce up
 }
 
 // Journal is what one key has sent, in a file: one JSON object a line, each with
@@ -141,6 +143,21 @@ func (j *Journal) written(chainID uint64, from common.Address, action string) (a
 		}
 	}
 	return all
+}
+
+// spent counts the nonces that one action has had since it was last done.
+func (j *Journal) spent(chainID uint64, from common.Address, action string) int {
+	nonces := map[uint64]bool{}
+	for _, r := range j.records {
+		switch {
+		case r.ChainID != chainID || r.From != from || r.Action != action:
+		case r.State == Written:
+			nonces[r.Nonce] = true
+		case r.State == Settled:
+			clear(nonces)
+		}
+	}
+	return len(nonces)
 }
 
 // Records returns every line, oldest first.

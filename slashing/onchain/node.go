@@ -207,8 +207,12 @@ func (n *Node) tip(ctx context.Context) (*big.Int, error) {
 func (n *Node) send(ctx context.Context, raw []byte) error {
 	var hash common.Hash
 	err := n.do(ctx, &hash, "eth_sendRawTransaction", hexutil.Bytes(raw))
-	if errors.Is(err, ErrRefused) && strings.Contains(err.Error(), "already known") {
+	var r *Revert
+	switch {
+	case errors.Is(err, ErrRefused) && strings.Contains(err.Error(), "already known"):
 		return nil
+	case errors.As(err, &r): // a node that tries transactions first: the contract was asked elsewhere
+		return ErrRefused.With("eth_sendRawTransaction: %s", r.Name())
 	}
 	return err
 }

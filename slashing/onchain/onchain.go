@@ -3,9 +3,9 @@
 // replacement, reorgs and restarts until they are deep enough.
 //
 // It promises that nothing is sent that is not on disk; that one action never
-// has two nonces unless the first was used up by another transaction; and that
-// no transaction costs more than its caps allow, whatever the node says. The
-// node is anybody's: it is believed about the chain, never about money.
+// has two nonces unless the first was used up, and never more than a few; and
+// that no transaction costs more than its caps allow, whatever the node says.
+// The node is anybody's: it is believed about the chain, never about money.
 package onchain
 
 import "sidecar/fault"
@@ -24,6 +24,8 @@ var (
 	ErrLocked     = fault.Define("journal_locked", fault.Conflict, "Another process sends transactions with this key.")
 	ErrFunds      = fault.Define("sender_funds", fault.Rejected, "The account that pays for transactions has too little.")
 	ErrFee        = fault.Define("fee_cap_too_low", fault.Rejected, "The chain's base fee is above the cap on fees.")
+	ErrGas        = fault.Define("action_gas", fault.Rejected, "A transaction would need more gas than its action is given.")
+	ErrWasted     = fault.Define("transactions_wasted", fault.Rejected, "Several transactions of one action were used up without its effect: no more are sent. The node may be lying.")
 	ErrKey        = fault.Define("sender_key_invalid", fault.Invalid, "The file of the key that pays for transactions cannot be read, or its password is wrong.")
 	ErrNoContract = fault.Define("contract_missing", fault.Invalid, "There is no contract, or another one, at the address.")
 	ErrUnfinished = fault.Define("onchain_unfinished", fault.Unavailable, "Interrupted before the transactions were deep enough; run the same command again.")

@@ -10,9 +10,12 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 
 	"sidecar/contracts/bindings"
-	"sidecar/contracts/eigenlayer"
 	"sidecar/slashing/evidence"
 )
+
+// proofGas is the most gas that any step of a proof is given: whose contract it is
+// that a file names, nobody knows, and twice what ours need is enough.
+const proofGas = 6_000_000
 
 // Prover brings one file's fault from proof to slash.
 type Prover struct {
@@ -68,13 +71,8 @@ func (p *Prover) Examine(ctx context.Context, f evidence.File, from common.Addre
 		return nil, err
 	}
 	x.Deadline = NewDeadline(f, x.promised, head)
-	c, err := x.manager.Case(ctx, x.ID, Latest)
-	if err != nil {
-		return nil, err
-	}
-	if x.Status = c.Status.String(); c.Status != None {
-		x.Case = &c
-		return x, nil
+	if err := p.look(ctx, x); err != nil || x.Case != nil {
+		return x, err
 	}
 	if f.Absence != nil && head.Number <= f.Absence.ChildNumber {
 		return x, ErrNotYet.With("head %d, last block of the evidence %d", head.Number, f.Absence.ChildNumber)
@@ -83,14 +81,29 @@ func (p *Prover) Examine(ctx context.Context, f evidence.File, from common.Addre
 	if x.Deadline.Over() {
 		return x, ErrTooLate.With("%s", x.Deadline)
 	}
-	if _, err := p.Node.Call(ctx, from, f.Slasher, x.input, Latest); err != nil {
-		return x, excuse(err)
+	if _, err = p.Node.Call(ctx, from, f.Slasher, x.input, Latest); err == nil {
+		x.Gas, err = p.Node.Gas(ctx, from, f.Slasher, x.input)
 	}
-	if x.Gas, err = p.Node.Gas(ctx, from, f.Slasher, x.input); err != nil {
-		return x, err
+	if known(err) { // since step 2 somebody else was faster
+		return x, p.look(ctx, x)
+	}
+	if err != nil {
+		return x, excuse(err)
 	}
 	x.CostWei = &Amount{Cost(x.Gas, new(big.Int).Lsh(head.BaseFee, 1))}
 	return x, nil
+}
+
+// look reads how far the fault's case is.
+func (p *Prover) look(ctx context.Context, x *Finding) error {
+	c, err := x.manager.Case(ctx, x.ID, Latest)
+	if err != nil {
+		return err
+	}
+	if x.Status = c.Status.String(); c.Status != None {
+		x.Case = &c
+	}
+	return nil
 }
 
 func (p *Prover) sameChain(ctx context.Context, x *Finding, f evidence.File, from common.Address) error {
@@ -147,7 +160,9 @@ func (p *Prover) Submit(ctx context.Context, f evidence.File) (*Result, error) {
 		return nil, err
 	}
 	r := &Result{Finding: *x}
-	p.Sender.Report(Event{Kind: "deadline", Action: string(f.Kind), Text: x.Deadline.String()})
+	if x.Case == nil {
+		p.Sender.Report(Event{Kind: "deadline", Action: string(f.Kind), Text: x.Deadline.String()})
+	}
 	err = p.submit(ctx, f, r)
 	return r, err
 }
@@ -172,13 +187,20 @@ func (p *Prover) examine(ctx context.Context, f evidence.File) (*Finding, error)
 
 func (p *Prover) submit(ctx context.Context, f evidence.File, r *Result) (err error) {
 	watch := p.late(f, r.promised)
-	receipt, err := p.Sender.Do(ctx, Action{
-		Name: "submit:" + r.ID.Hex(), To: f.Slasher, Input: r.input, Check: watch, Watch: func(h Block) { _ = watch(ctx, h) },
+	a := Action{
+		Name: "submit:" + r.ID.Hex(), To: f.Slasher, Input: r.input, MaxGas: proofGas, Check: watch, Watch: func(h Block) { _ = watch(ctx, h) },
 		Done: func(ctx context.Context, at string) (bool, error) {
 			c, err := r.manager.Case(ctx, r.ID, at)
 			return c.Status != None, err
 		},
-	})
+	}
+	receipt, err := p.Sender.Do(ctx, a)
+	for known(err) { // somebody else's came between two questions: wait until it is deep enough
+		if !p.Sender.pause(ctx) {
+			return ErrUnfinished.Wrap(err)
+		}
+		receipt, err = p.Sender.Do(ctx, a)
+	}
 	if err != nil {
 		return excuse(err)
 	}
@@ -200,6 +222,7 @@ func (p *Prover) submit(ctx context.Context, f evidence.File, r *Result) (err er
 // ErrVetoed, ErrUnfinished.
 func (p *Prover) Run(ctx context.Context, f evidence.File) (*Result, error) {
 	r, err := p.Submit(ctx, f)
+	told := ""
 	for err == nil {
 		if err = p.await(ctx, r); err == nil {
 			err = p.execute(ctx, r)
@@ -208,14 +231,18 @@ func (p *Prover) Run(ctx context.Context, f evidence.File) (*Result, error) {
 		if !errors.As(err, &revert) {
 			break
 		}
-		switch name := revert.Name(); name {
+		name := revert.Name()
+		switch name {
 		case "NotPending": // taken back by a reorg, vetoed, or executed: the chain says which
 			err = p.submit(ctx, f, r)
-		case "TooEarly", "DailyCapReached", "Paused":
-			p.Sender.Report(Event{Kind: "waiting", Action: "execute:" + r.ID.Hex(), Text: name, Alarm: name == "Paused"})
-			if err = nil; !p.Sender.pause(ctx) {
-				err = ErrUnfinished.With("%s", name)
+		case "TooEarly", "DailyCapReached", "Paused": // it may take days: said once
+			if err = nil; told != name {
+				told = name
+				p.Sender.Report(Event{Kind: "waiting", Action: "execute:" + r.ID.Hex(), Text: name, Alarm: name == "Paused"})
 			}
+		}
+		if err == nil && !p.Sender.pause(ctx) {
+			err = ErrUnfinished.With("%s", name)
 		}
 	}
 	if err != nil {
@@ -233,7 +260,7 @@ func (p *Prover) await(ctx context.Context, r *Result) error {
 		if err == nil {
 			c, err = r.manager.Case(ctx, r.ID, Latest)
 		}
-		if err != nil && !passing(err) {
+		if err != nil && !passing(err) && !errors.Is(err, ErrNoContract) { // it was there: the node lags
 			return err
 		}
 		if err == nil {
@@ -260,7 +287,7 @@ func (p *Prover) execute(ctx context.Context, r *Result) error {
 		return err
 	}
 	receipt, err := p.Sender.Do(ctx, Action{
-		Name: "execute:" + r.ID.Hex(), To: r.Manager, Input: input,
+		Name: "execute:" + r.ID.Hex(), To: r.Manager, Input: input, MaxGas: proofGas,
 		Done: func(ctx context.Context, at string) (bool, error) {
 			c, err := r.manager.Case(ctx, r.ID, at)
 			return c.Status == Executed, err
@@ -273,111 +300,4 @@ func (p *Prover) execute(ctx context.Context, r *Result) error {
 		r.Execute = receipt
 	}
 	return nil
-}
-
-// outcome reads what was slashed, from the chain and the receipt.
-func (p *Prover) outcome(ctx context.Context, r *Result) error {
-	allocation, err := r.manager.Read(ctx, Latest, "allocationManager")
-	if err != nil {
-		return err
-	}
-	core := Contract{p.Node, allocation[0].(common.Address), eigenlayer.ABI(), p.Sender.from}
-	set := eigenlayer.OperatorSet{Avs: r.Manager}
-	recipient, err := core.Read(ctx, Latest, "getRedistributionRecipient", set)
-	if err != nil {
-		return err
-	}
-	r.To, _ = recipient[0].(common.Address)
-	if r.Execute == nil {
-		return nil // somebody else's transaction: its events are not ours to look for
-	}
-	executed, slashed := r.manager.ABI.Events["FaultExecuted"], core.ABI.Events["OperatorSlashed"]
-	for _, l := range r.Execute.Logs {
-		switch {
-		case l.Address == r.Manager && len(l.Topics) > 1 && l.Topics[0] == executed.ID && l.Topics[1] == r.ID:
-			r.SlashID = &Amount{new(big.Int).SetBytes(l.Data)}
-		case l.Address == core.At && len(l.Topics) == 1 && l.Topics[0] == slashed.ID:
-			if values, err := slashed.Inputs.Unpack(l.Data); err == nil {
-				for _, wad := range values[3].([]*big.Int) {
-					r.Wads = append(r.Wads, Amount{wad})
-				}
-			}
-		}
-	}
-	if r.SlashID == nil {
-		return ErrNoContract.With("the execution left no event")
-	}
-	return p.taken(ctx, core, set, r)
-}
-
-// taken reads how many shares wait to be burnt.
-func (p *Prover) taken(ctx context.Context, core Contract, set eigenlayer.OperatorSet, r *Result) error {
-	strategies, err := p.strategyManager(ctx, core)
-	if err != nil {
-		return err
-	}
-	values, err := strategies.Read(ctx, AtBlock(r.Execute.Block), "getBurnOrRedistributableShares", set, r.SlashID.Int)
-	if err != nil {
-		return err
-	}
-	names, _ := values[0].([]common.Address)
-	shares, _ := values[1].([]*big.Int)
-	for i := range min(len(names), len(shares)) {
-		r.Taken = append(r.Taken, Taken{names[i], Amount{shares[i]}})
-	}
-	return nil
-}
-
-func (p *Prover) strategyManager(ctx context.Context, core Contract) (Contract, error) {
-	delegation, err := core.Read(ctx, Latest, "delegation")
-	if err != nil {
-		return core, err
-	}
-	core.At = delegation[0].(common.Address)
-	strategies, err := core.Read(ctx, Latest, "strategyManager")
-	if err != nil {
-		return core, err
-	}
-	core.At = strategies[0].(common.Address)
-	return core, nil
-}
-
-// Burn moves what Run slashed to where it goes. Anybody may, any time.
-func (p *Prover) Burn(ctx context.Context, r *Result) (err error) {
-	if r.SlashID == nil || len(r.Taken) == 0 {
-		return nil
-	}
-	allocation, err := r.manager.Read(ctx, Latest, "allocationManager")
-	if err != nil {
-		return err
-	}
-	core, err := p.strategyManager(ctx, Contract{p.Node, allocation[0].(common.Address), eigenlayer.ABI(), p.Sender.from})
-	if err != nil {
-		return err
-	}
-	set := eigenlayer.OperatorSet{Avs: r.Manager}
-	input, err := core.ABI.Pack("clearBurnOrRedistributableShares", set, r.SlashID.Int)
-	if err != nil {
-		return err
-	}
-	receipt, err := p.Sender.Do(ctx, Action{
-		Name: fmt.Sprintf("burn:%s:%s", r.Manager, r.SlashID), To: core.At, Input: input,
-		Done: func(ctx context.Context, at string) (bool, error) {
-			values, err := core.Read(ctx, at, "getBurnOrRedistributableShares", set, r.SlashID.Int)
-			if err != nil {
-				return false, err
-			}
-			shares, _ := values[1].([]*big.Int)
-			for _, n := range shares {
-				if n.Sign() != 0 {
-					return false, nil
-				}
-			}
-			return true, nil
-		},
-	})
-	if receipt != nil && receipt.OK {
-		r.Burn = receipt
-	}
-	return err
 }

@@ -7,9 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ethereum/go-ethereum/accounts/abi"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"sidecar/contracts/bindings"
 	"sidecar/internal/ecdsa"
 	"sidecar/slashing/onchain"
 	"sidecar/slashing/slashingtest"
@@ -28,12 +30,15 @@ type stage struct {
 	events chan onchain.Event
 }
 
-func newStage(t *testing.T) *stage {
+func newStage(t *testing.T) *stage { return newStageOf(t, nil) }
+
+// newStageOf caps what an operator may lose in a day.
+func newStageOf(t *testing.T, daily *big.Int) *stage {
 	t.Helper()
 	s := &stage{Scene: slashingtest.Start(t, slashingtest.Options{}), t: t, path: filepath.Join(t.TempDir(), "journal"), events: make(chan onchain.Event, 1000)}
 	at := s.DevCore()
 	s.core = slashingtest.Core{Allocation: at, Delegation: at, Strategies: at, Strategy: at, Token: at}
-	s.Deploy(slashingtest.Terms{Allocation: at, Strategies: []common.Address{at}, Delay: delay})
+	s.Deploy(slashingtest.Terms{Allocation: at, Strategies: []common.Address{at}, Delay: delay, DailyWad: daily, DoubleWad: daily})
 	s.Restake(s.core, func() {})
 	s.Mine()
 	return s
@@ -69,6 +74,12 @@ func (s *stage) prover(url string, change func(*onchain.SenderConfig)) (*onchain
 		s.t.Fatal(err)
 	}
 	return &onchain.Prover{Node: n, Sender: sender}, func() { n.Close(); _ = j.Close() }
+}
+
+// manager is the ABI of the service manager.
+func (s *stage) manager() *abi.ABI {
+	m := slashingtest.Load(s.t, bindings.PreconfServiceManager)
+	return &m.ABI
 }
 
 func same(*onchain.SenderConfig) {}

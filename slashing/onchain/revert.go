@@ -35,6 +35,11 @@ func (r *Revert) Name() string {
 	return "0x" + hex.EncodeToString(r.Data[:4])
 }
 
+// named says whether it is an error of our contracts', or of the core's.
+func (r *Revert) named() bool {
+	return len(r.Data) >= 4 && errorNames()[[4]byte(r.Data)] != ""
+}
+
 // coreErrors are those of EigenLayer's core that its callers meet, declared from
 // its published ABI. [EigenLayer v1.9: AllocationManager, DelegationManager]
 const coreErrors = `ActivelyDelegated AlreadyMemberOfSet CurrentlyPaused FullySlashed InputAddressZero InputArrayLengthMismatch

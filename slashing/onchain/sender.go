@@ -98,6 +98,8 @@ type Action struct {
 	Name  string // the same after a restart, and no other action's
 	To    common.Address
 	Input []byte
+	// MaxGas is the most gas its transaction may have. Default: the protocol's.
+	MaxGas uint64
 	// Done says whether the effect is there in the state after a block, whoever
 	// brought it about.
 	Done func(ctx context.Context, at string) (bool, error)
@@ -111,13 +113,17 @@ type Action struct {
 // Do brings an action about and returns when its effect has lasted long enough:
 // with the receipt of our transaction, or nil if somebody else was first. While
 // the node fails, or the base fee is above the cap, it goes on asking until ctx
-// ends. Faults: ErrReverted, ErrFunds, ErrJournal, ErrUnfinished, those of Check.
+// ends. Faults: ErrReverted, ErrFunds, ErrGas, ErrWasted, ErrJournal,
+// ErrUnfinished, those of Check.
 func (s *Sender) Do(ctx context.Context, a Action) (*Receipt, error) {
+	if a.MaxGas == 0 {
+		a.MaxGas = txGasCap
+	}
 	w := work{Sender: s, Action: a}
 	for {
 		done, receipt, err := w.step(ctx)
 		switch {
-		case done || err != nil && !passing(err):
+		case done || err != nil && !passing(err) && !errors.Is(err, ErrNoContract): // it was there: the node lags
 			return receipt, err
 		case err != nil && ctx.Err() == nil:
 			w.tell("waiting", err.Error())
@@ -168,11 +174,11 @@ func (w *work) step(ctx context.Context) (done bool, _ *Receipt, err error) {
 	}
 	// 1. Is it there, and deep enough?
 	deep := AtBlock(head.Number - min(head.Number, w.Confirmations-1))
-	if done, err = w.Done(ctx, deep); err != nil {
+	if done, err = w.Done(ctx, deep); err != nil && !errors.Is(err, ErrNoContract) { // it may be younger than that
 		return false, nil, err
 	}
 	if done {
-		receipt, err := w.settle(ctx)
+		receipt, err := w.settle(ctx, deep)
 		return err == nil, receipt, err
 	}
 	there, err := w.Done(ctx, Latest)
@@ -186,41 +192,47 @@ func (w *work) step(ctx context.Context) (done bool, _ *Receipt, err error) {
 	if w.Watch != nil {
 		w.Watch(head)
 	}
-	// 2. Push what was written before; begin, if nothing of this action was.
-	mine, err := w.push(ctx, deep)
-	if err != nil {
+	// 2. Push what was written before, of other actions, too: nonces are mined in
+	//    order. Begin, if nothing of this action was written.
+	if err := w.push(ctx, deep); err != nil {
 		return false, nil, err
 	}
-	if len(mine) == 0 {
-		return false, nil, w.begin(ctx, head)
+	mine := false
+	for _, records := range w.ordered() {
+		if err := w.nurse(ctx, head, records); err != nil {
+			return false, nil, err
+		}
+		mine = mine || records[0].Action == w.Name
 	}
-	return false, nil, w.nurse(ctx, head, mine)
+	if !mine {
+		err = w.begin(ctx, head)
+	}
+	return false, nil, err
 }
 
-// settle closes the action's transactions in the journal, and finds the one
-// that is on the chain, of this run or an earlier one.
-func (w *work) settle(ctx context.Context) (ours *Receipt, err error) {
-	for _, r := range w.Journal.written(w.ChainID, w.from, w.Name) {
+// settle closes the action in the journal, and finds its transaction on the
+// chain, of this run or an earlier one. One that waits still, because somebody
+// else was first, stays open: its nonce is not used up.
+func (w *work) settle(ctx context.Context, deep string) (ours *Receipt, err error) {
+	used, err := w.Node.Nonce(ctx, w.from, deep)
+	if err != nil {
+		return nil, err
+	}
+	all := w.Journal.written(w.ChainID, w.from, w.Name)
+	for _, r := range all {
 		receipt, err := w.Node.receipt(ctx, r.Hash)
 		if err != nil {
 			return nil, err
 		}
-		if receipt != nil && (receipt.OK || ours == nil) {
+		if receipt != nil && !r.Void && (receipt.OK || ours == nil) {
 			ours = receipt
 		}
 	}
-	for _, records := range w.ordered() {
-		last := records[len(records)-1]
-		if last.Action != w.Name {
-			continue
-		}
-		if err := w.Journal.append(Record{
-			State: Settled, Action: w.Name, ChainID: w.ChainID, From: w.from, Nonce: last.Nonce, Hash: last.Hash,
-		}); err != nil {
-			return nil, err
-		}
+	if w.Journal.spent(w.ChainID, w.from, w.Name) == 0 || all[len(all)-1].Nonce >= used {
+		return ours, nil
 	}
-	return ours, nil
+	last := all[len(all)-1]
+	return ours, w.Journal.append(Record{State: Settled, Action: w.Name, ChainID: w.ChainID, From: w.from, Nonce: last.Nonce, Hash: last.Hash})
 }
 
 // ordered are this key's open transactions, by rising nonce.
@@ -232,30 +244,26 @@ func (w *work) ordered() (all [][]Record) {
 	return all
 }
 
-// push sends every open transaction again: the chain may have lost it, and later
-// nonces wait for earlier ones. Those whose nonce is used up, deep enough, are
-// closed. It returns the transactions of this action that can still be mined.
-func (w *work) push(ctx context.Context, deep string) (mine []Record, err error) {
+// push sends every open transaction again: the chain may have lost it. Those
+// whose nonce is used up, deep enough, are closed.
+func (w *work) push(ctx context.Context, deep string) error {
 	used, err := w.Node.Nonce(ctx, w.from, deep)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, records := range w.ordered() {
 		last := records[len(records)-1]
 		if last.Nonce < used {
 			if err := w.used(ctx, records); err != nil {
-				return nil, err
+				return err
 			}
 			continue
 		}
 		if err := w.Node.send(ctx, last.Raw); err != nil && !errors.Is(err, ErrRefused) { // refused: its nonce is in a block just now, or its fee too low to replace
-			return nil, err
-		}
-		if last.Action == w.Name {
-			mine = records
+			return err
 		}
 	}
-	return mine, nil
+	return nil
 }
 
 // used closes transactions whose nonce is used up: by one of them, which then
@@ -271,7 +279,7 @@ func (w *work) used(ctx context.Context, records []Record) error {
 		if receipt == nil {
 			continue
 		}
-		state = Settled
+		state = Used
 		if !receipt.OK {
 			w.Report(Event{Kind: "failed", Action: r.Action, Text: fmt.Sprintf("transaction %s reverted in block %d", r.Hash, receipt.Block), Alarm: true})
 		}

@@ -18,7 +18,6 @@ import (
 	"sidecar/contracts/bindings"
 	"sidecar/internal/ecdsa"
 	"sidecar/slashing/onchain"
-	"sidecar/slashing/slashingtest"
 )
 
 // lived mines until the run is over: time flies, so that the delay passes.
@@ -292,8 +291,7 @@ func TestRun_veto(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := slashingtest.Load(t, bindings.PreconfServiceManager)
-	veto, err := m.ABI.Pack("veto", [32]byte(r.ID))
+	veto, err := s.manager().Pack("veto", [32]byte(r.ID))
 	if err != nil {
 		t.Fatal(err)
 	}

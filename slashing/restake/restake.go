@@ -104,7 +104,7 @@ type Membership struct {
 // ErrRecipient.
 func (s *Service) Register(ctx context.Context, sender *onchain.Sender, m Membership) error {
 	operator := sender.From()
-	if err := s.ours(ctx); err != nil {
+	if err := s.ours(ctx, onchain.Latest); err != nil {
 		return err
 	}
 	if err := s.agreed(ctx, m.Recipient); err != nil {
@@ -141,15 +141,15 @@ func (s *Service) Register(ctx context.Context, sender *onchain.Sender, m Member
 }
 
 // ours says that nobody but the manager slashes the set, now and soon.
-func (s *Service) ours(ctx context.Context) error {
-	values, err := s.allocation.Read(ctx, onchain.Latest, "getSlasher", s.set())
+func (s *Service) ours(ctx context.Context, at string) error {
+	values, err := s.allocation.Read(ctx, at, "getSlasher", s.set())
 	if err != nil {
 		return err
 	}
 	if at, _ := values[0].(common.Address); at != s.Manager.At {
 		return ErrOtherSlash.With("it is %s", at)
 	}
-	if values, err = s.allocation.Read(ctx, onchain.Latest, "getPendingSlasher", s.set()); err != nil {
+	if values, err = s.allocation.Read(ctx, at, "getPendingSlasher", s.set()); err != nil {
 		return err
 	}
 	if at, _ := values[0].(common.Address); at != (common.Address{}) {
@@ -240,7 +240,13 @@ func (s *Service) addKeys(ctx context.Context, sender *onchain.Sender, keys []bi
 	if err != nil {
 		return err
 	}
-	name := "keys:" + crypto.Keccak256Hash(input).Hex()
+	// After a restart the proofs have other nonces; the action is the same.
+	var ids []byte
+	for _, k := range keys {
+		id := KeyID(k.Pubkey)
+		ids = append(ids, id[:]...)
+	}
+	name := "keys:" + crypto.Keccak256Hash(ids).Hex()
 	return s.do(ctx, sender, name, s.Manager.At, input, func(ctx context.Context, at string) (bool, error) {
 		for _, k := range keys {
 			if in, err := s.answers(ctx, KeyID(k.Pubkey), sender.From(), at); err != nil || !in {
@@ -252,15 +258,15 @@ func (s *Service) addKeys(ctx context.Context, sender *onchain.Sender, keys []bi
 }
 
 // Allocate puts a share of the operator's stake behind the set, in every
-// strategy of it: parts of 1e18 of the whole. It returns when the core has it on
+// strategy of it: parts of 1e18 of what is left after earlier slashes. It returns when the core has it on
 // its books; when it takes effect, Status says. Faults: those of
 // onchain.Sender.Do, ErrNotOperator, ErrNoDelay, ErrMagnitude, ErrOtherSlash.
-func (s *Service) Allocate(ctx context.Context, sender *onchain.Sender, magnitude uint64) error {
-	if magnitude > whole {
-		return ErrMagnitude.With("%d of %d", magnitude, whole)
+func (s *Service) Allocate(ctx context.Context, sender *onchain.Sender, share uint64) error {
+	if share > whole {
+		return ErrMagnitude.With("%d of %d", share, whole)
 	}
-	if magnitude > 0 {
-		if err := s.ours(ctx); err != nil {
+	if share > 0 {
+		if err := s.ours(ctx, onchain.Latest); err != nil {
 			return err
 		}
 	}
@@ -282,6 +288,10 @@ func (s *Service) Allocate(ctx context.Context, sender *onchain.Sender, magnitud
 		if err != nil {
 			return err
 		}
+		magnitude, err := s.magnitude(ctx, operator, strategy, share)
+		if err != nil {
+			return err
+		}
 		if a.target() != magnitude {
 			params.Strategies, params.NewMagnitudes = append(params.Strategies, strategy), append(params.NewMagnitudes, magnitude)
 		}
@@ -293,15 +303,30 @@ func (s *Service) Allocate(ctx context.Context, sender *onchain.Sender, magnitud
 	if err != nil {
 		return err
 	}
-	name := "allocate:" + new(big.Int).SetUint64(magnitude).String()
+	name := "allocate:" + new(big.Int).SetUint64(share).String()
 	return s.do(ctx, sender, name, s.allocation.At, input, func(ctx context.Context, at string) (bool, error) {
-		for _, strategy := range params.Strategies {
-			if a, err := s.allocated(ctx, operator, strategy, at); err != nil || a.target() != magnitude {
+		for i, strategy := range params.Strategies {
+			if a, err := s.allocated(ctx, operator, strategy, at); err != nil || a.target() != params.NewMagnitudes[i] {
 				return false, err
 			}
 		}
 		return true, nil
 	})
+}
+
+// magnitude is a share of what the operator has in a strategy: a slash takes a
+// part of the whole away for good. [EigenLayer: maxMagnitude]
+func (s *Service) magnitude(ctx context.Context, operator, strategy common.Address, share uint64) (uint64, error) {
+	values, err := s.allocation.Read(ctx, onchain.Latest, "getMaxMagnitude", operator, strategy)
+	if err != nil {
+		return 0, err
+	}
+	most, ok := values[0].(uint64)
+	if !ok || most > whole {
+		return 0, onchain.ErrNoContract.With("getMaxMagnitude at %s", s.allocation.At)
+	}
+	n := new(big.Int).SetUint64(share)
+	return n.Mul(n, new(big.Int).SetUint64(most)).Div(n, new(big.Int).SetUint64(whole)).Uint64(), nil
 }
 
 // Exit leaves the set and takes the allocation back. Both can be slashed until

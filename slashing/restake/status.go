@@ -115,6 +115,9 @@ func (a allocated) target() uint64 {
 	if a.PendingDiff != nil {
 		sum.Add(sum, a.PendingDiff)
 	}
+	if !sum.IsUint64() {
+		return 0 // less than nothing, which no honest core says
+	}
 	return sum.Uint64()
 }
 
@@ -227,7 +230,7 @@ func (s *Service) warn(ctx context.Context, st *Status, at string, slashers []co
 	say := func(format string, arguments ...any) {
 		st.Warnings = append(st.Warnings, fmt.Sprintf(format, arguments...))
 	}
-	if err := s.ours(ctx); err != nil {
+	if err := s.ours(ctx, at); err != nil {
 		say("%s", err)
 	}
 	st.gains(say)
