@@ -147,6 +147,9 @@ func (s *Service) deliver(work context.Context, d *delivery, b *wire.BlindedBloc
 	}
 	d.finish(nil, ErrNoPayload.With("no payload from relays")) // unless somebody delivered
 	s.offered.settle(b.Slot)
+	if d.payload != nil {
+		s.letGo(b, d)
+	}
 	if v2 && d.inTime && s.Slots != nil && len(took) > 0 {
 		s.watch(b.Slot, took)
 	}

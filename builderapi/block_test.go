@@ -257,3 +257,30 @@ func TestDrain_WaitsForTheBlock(t *testing.T) {
 		}
 	})
 }
+
+// TestBlock_PayloadIsLetGo: a payload may have 20 MiB, and most validators
+// propose once in months. Once its slot is over it is not kept; the same block
+// sent again is delivered again, and another one is still refused.
+func TestBlock_PayloadIsLetGo(t *testing.T) {
+	run(t, 1, nil, func(b *bench) {
+		b.offeredBy(9, 0)
+		r := b.relays[0]
+		r.submit = takes(&wire.Payload{Fork: chain.Fulu, BlockHash: phase0.Hash32{9}})
+		for n := 1; n <= 2; n++ { // the second joins the first
+			if _, err := b.hand(b.block(0, 9), false); err != nil || r.read(&r.submitted) != 1 {
+				t.Fatalf("time %d: got %v after %d submissions", n, err, r.submitted)
+			}
+		}
+		time.Sleep(b.clock.Until(b.clock.Start(2)))
+		synctest.Wait()
+		if d := b.service.blocks.bySlot[0][0].versions[0]; d != nil {
+			t.Error("the payload is kept")
+		}
+		if d, err := b.hand(b.block(0, 9), false); err != nil || d.payload == nil || r.read(&r.submitted) != 2 {
+			t.Errorf("again: got %v after %d submissions", err, r.submitted)
+		}
+		if _, err := b.hand(b.block(0, 8), false); !errors.Is(err, ErrEquivocation) {
+			t.Errorf("another block: got %v", err)
+		}
+	})
+}

@@ -11,7 +11,9 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/crypto"
 
+	"sidecar/internal/ecdsa"
 	"sidecar/slashing/evidence"
 	"sidecar/slashing/onchain"
 )
@@ -187,5 +189,64 @@ func TestExamine_reverts(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		closed()
+	}
+}
+
+// TestRun_two: two provers with two keys at once. Each ends with the slash, which
+// happened once; a transaction of the slower one reverts at most.
+func TestRun_two(t *testing.T) {
+	s := newStage(t)
+	f := s.Break()
+	s.Mine()
+	one, closed := s.prover(s.URL, same)
+	defer closed()
+	s.path += ".other"
+	other, closed := s.prover(s.URL, func(c *onchain.SenderConfig) {
+		key, err := ecdsa.ParseSecretKey(crypto.FromECDSA(s.Stranger.Key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Key = key
+	})
+	defer closed()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	stop := s.lived()
+	var all sync.WaitGroup
+	for _, p := range []*onchain.Prover{one, other} {
+		all.Go(func() {
+			if r, err := p.Run(ctx, f); err != nil || r.Status != "executed" {
+				t.Errorf("%+v, %v", r, err)
+			}
+		})
+	}
+	all.Wait()
+	stop()
+	if got, want := s.Shares(s.core), new(big.Int).Mul(big.NewInt(900), big.NewInt(1e18)); got.Cmp(want) != 0 {
+		t.Errorf("%s shares left, want %s", got, want)
+	}
+	theirs, _, err := s.Account(s.Stranger.Address, s.Head())
+	if n := s.sent() + theirs; err != nil || n < 2 || n > 4 {
+		t.Errorf("%d transactions, %v", n, err)
+	}
+}
+
+// TestRun_double: two promises for one nonce, until a slot and not a block.
+func TestRun_double(t *testing.T) {
+	s := newStage(t)
+	f := s.Contradict()
+	p, closed := s.prover(s.URL, same)
+	defer closed()
+	stop := s.lived()
+	r, err := p.Run(t.Context(), f)
+	stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Kind != evidence.Double || r.Deadline.Slot != r.Slot+evidence.Window || r.Deadline.Block != 0 || s.sent() != 2 {
+		t.Errorf("%d transactions, %+v", s.sent(), r)
+	}
+	if got, want := s.Shares(s.core), new(big.Int).Mul(big.NewInt(500), big.NewInt(1e18)); got.Cmp(want) != 0 {
+		t.Errorf("%s shares left, want half", got)
 	}
 }
