@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"errors"
 	"fmt"
 	"math/big"
 	"slices"
@@ -14,12 +15,14 @@ import (
 	"github.com/holiman/uint256"
 
 	"sidecar/chain"
+	"sidecar/commitments"
 	"sidecar/internal/devnet"
 	"sidecar/internal/simnet"
 )
 
 // journeyBlobs asks for blobs that are not promised: one too many, one that its
-// proofs do not prove, and ones that pay too little, for themselves or to us.
+// proofs do not prove, and ones that pay too little, for themselves or to us; and for
+// one that is, with real cell proofs, and follows it to its verdict.
 func journeyBlobs(t *testing.T) {
 	if raceFlag != "" {
 		t.Skip("under the race detector proofs of blobs take longer than a module may")
@@ -34,7 +37,7 @@ func journeyBlobs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := journeyStart(t, simnet.Options{Fork: chain.Fulu, SSZ: true, Accounts: 3}, devnet.Options{PBS: journeyBudgetLine, Gateway: "max_blobs = 1"})
+	j := journeyStart(t, simnet.Options{Fork: chain.Fulu, SSZ: true, SlotsPerEpoch: 4, Accounts: 3}, devnet.Options{PBS: journeyBudgetLine, Gateway: "max_blobs = 1"})
 	j.ready()
 	ask := func(slot phase0.Slot, blobs int, change func(*types.BlobTx)) (p journeyPromise, err error) {
 		if err := j.wait(slot-3, journeySlot*6/10); err != nil { // no blob is looked at while a block is proposed
@@ -74,15 +77,33 @@ func journeyBlobs(t *testing.T) {
 			return err
 		})
 	}
-	// That a good one is promised shows that nothing else was wrong with them.
-	j.play("a blob is promised", func(slot phase0.Slot) error {
-		p, err := ask(slot+3, 1, func(*types.BlobTx) {})
-		if err == nil {
-			err = p.ask(j.car.GatewayURL)
+	// A good one goes all the way: promised, in the builder's block, proven by its bid,
+	// published with its blobs, which the beacon node checks, and judged as kept.
+	var kept journeyPromise
+	j.play("a blob is promised and kept", func(slot phase0.Slot) (err error) {
+		if kept, err = ask(slot+3, 1, func(*types.BlobTx) {}); err == nil {
+			err = kept.ask(j.car.GatewayURL)
 		}
 		if err != nil {
 			return fmt.Errorf("slot %d: %w", slot+3, err)
 		}
+		if _, err = j.outcome(kept.slot, simnet.FromBuilder, ""); err != nil {
+			return err
+		}
+		at := j.index(kept)
+		if at < 0 {
+			return errors.New("the transaction is not in the block")
+		}
+		block := j.net.Execution.Block(common.Hash(j.net.Execution.Head().Hash()))
+		for block != nil && block.Transaction(kept.tx.Hash()) == nil {
+			block = j.net.Execution.Block(block.ParentHash())
+		}
+		if block == nil || *block.BlobGasUsed() != params.BlobTxBlobGasPerBlob {
+			return errors.New("its block uses no blob gas")
+		}
 		return nil
 	})
+	if !t.Failed() {
+		j.story(kept, "kept", "", commitments.StateSigned, commitments.StateSealed, commitments.StatePosted, commitments.StateBidVerified, commitments.StateProposed, commitments.StateIncluded, commitments.StateFinal)
+	}
 }
