@@ -2,6 +2,7 @@ package inclusion
 
 import (
 	"errors"
+	"log/slog"
 	"math/big"
 	"testing"
 
@@ -177,5 +178,24 @@ func TestReview_Foreign(t *testing.T) {
 	risks, err := modules.Set{w.Module}.Review(t.Context(), []commitments.Page{page, pageOf(slot + 1)})
 	if err != nil || len(risks) != 1 || risks[0] != (modules.Risk{RequestHash: page.Promises[1].Commitment.RequestHash, Reason: "nonce_too_low"}) {
 		t.Errorf("got %v, %v", risks, err)
+	}
+}
+
+// TestOffer: what a transaction offers is read off it, whoever signed it.
+func TestOffer(t *testing.T) {
+	w := newWorld(t)
+	for name, tt := range map[string]struct {
+		raw      []byte
+		tip, cap uint64
+		err      error
+	}{
+		"type 2":  {w.from.sign(t, plain()), 2 * params.GWei, 30 * params.GWei, nil},
+		"type 0":  {w.from.sign(t, &types.LegacyTx{GasPrice: big.NewInt(9), Gas: 21_000}), 9, 9, nil},
+		"nothing": {[]byte{2}, 0, 0, ErrTxEncoding},
+	} {
+		got, err := modules.WithRecovery(w.Module, slog.New(slog.DiscardHandler)).(modules.Offerer).Offer(t.Context(), requestOf(slot, tt.raw))
+		if !errors.Is(err, tt.err) || got.Tip.Uint64() != tt.tip || got.Cap.Uint64() != tt.cap {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
 	}
 }
