@@ -169,6 +169,9 @@ func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(g.Slashers) == 0 {
+		a.log.Warn("A request may name any contract as its slasher: list yours in [gateway] slashers before a key is registered where that contract is believed")
+	}
 	p.stake = newStake(a, g)
 	p.gateway, err = gateway.New(gateway.Config{
 		Spec: a.spec, Clock: a.clock, Lead: g.Lead, PostsEnd: g.PostsEnd, MinAcks: g.MinAcks, MaxUnproven: most, MaxCount: g.MaxCommitments,
