@@ -196,6 +196,13 @@ func (n *Node) Code(ctx context.Context, of common.Address) ([]byte, error) {
 	return code, err
 }
 
+// Storage returns a word of an account's storage on the head.
+func (n *Node) Storage(ctx context.Context, of common.Address, slot common.Hash) (common.Hash, error) {
+	var word common.Hash
+	err := n.do(ctx, &word, "eth_getStorageAt", of, slot, Latest)
+	return word, err
+}
+
 // tip returns the node's suggestion of a priority fee, in wei.
 func (n *Node) tip(ctx context.Context) (*big.Int, error) {
 	var wei hexutil.Big

@@ -48,10 +48,15 @@ InvalidStrategy InvalidWadToSlash ModificationAlreadyPending NonexistentAVSMetad
 OperatorNotSlashable SameMagnitude SlasherNotSet StrategiesMustBeInAscendingOrder StrategyNotInOperatorSet UninitializedAllocationDelay
 WithdrawalDelayNotElapsed`
 
+// registryErrors are those of the Universal Registry Contract that slashing
+// meets, declared from its published interface. [URC: IRegistry]
+const registryErrors = `DelegationSignatureInvalid FraudProofWindowNotMet InvalidProof NoCollateral NoCollateralSlashed NotOptedIn
+OperatorAlreadyUnregistered OperatorDeleted SlashAmountExceedsCollateral SlashWindowExpired SlashingAlreadyOccurred UnauthorizedCommitment`
+
 // errorNames are the errors of our contracts and of the core, by selector.
 var errorNames = sync.OnceValue(func() map[[4]byte]string {
 	names := map[[4]byte]string{}
-	for name := range strings.FieldsSeq(coreErrors) {
+	for name := range strings.FieldsSeq(coreErrors + " " + registryErrors) {
 		names[[4]byte(crypto.Keccak256(fmt.Appendf(nil, "%s()", name)))] = name
 	}
 	for _, contract := range []string{bindings.UrcInclusionSlasher, bindings.FaultVerifier, bindings.PreconfServiceManager} {
