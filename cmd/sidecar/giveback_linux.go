@@ -15,8 +15,8 @@ import (
 // the kernel's cache of files, which may now use their memory for something else.
 // Who needs one again has it mapped in a microsecond.
 //
-// Only mappings of the program's own file of which no page was written are let
-// go, so nothing is lost. It reports how much address space that was, in bytes;
+// Only mappings of the program's own file of which no page was written, in memory
+// or in swap, are let go, so nothing is lost. It reports how much address space that was, in bytes;
 // 0 where /proc or madvise refuse, and then everything stays as it is.
 func giveBack() (space uintptr) {
 	self, err := os.Readlink("/proc/self/exe")
@@ -39,14 +39,19 @@ func giveBack() (space uintptr) {
 type mapping struct{ from, to uintptr }
 
 // untouched finds in the text of /proc/PID/smaps (proc(5)) the mappings of a file
-// that cannot be written to and have no page of their own.
+// that cannot be written to and have no page of their own, neither in memory nor
+// swapped out.
 func untouched(smaps []byte, file string) (found []mapping) {
 	var m mapping
-	candidate := false
+	candidate, clean := false, false
 	for raw := range bytes.Lines(smaps) {
 		line := strings.TrimSpace(string(raw))
 		if own, ok := strings.CutPrefix(line, "Anonymous:"); ok {
-			if candidate && strings.TrimSpace(own) == "0 kB" {
+			clean = strings.TrimSpace(own) == "0 kB"
+			continue
+		}
+		if own, ok := strings.CutPrefix(line, "Swap:"); ok { // after Anonymous
+			if candidate && clean && strings.TrimSpace(own) == "0 kB" {
 				found = append(found, m)
 			}
 			candidate = false
@@ -55,7 +60,7 @@ func untouched(smaps []byte, file string) (found []mapping) {
 		var next mapping
 		var perms string // rwxp
 		if n, _ := fmt.Sscanf(line, "%x-%x %s", &next.from, &next.to, &perms); n == 3 && len(perms) == 4 {
-			m, candidate = next, perms[1] == '-' && strings.HasSuffix(line, " "+file)
+			m, clean, candidate = next, false, perms[1] == '-' && strings.HasSuffix(line, " "+file)
 		}
 	}
 	return found

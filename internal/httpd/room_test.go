@@ -6,8 +6,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestMakeRoom: connections without a request lock nobody out, and a request under
@@ -35,18 +37,36 @@ func TestMakeRoom(t *testing.T) {
 				body, _ := io.ReadAll(res.Body)
 				return string(body)
 			}
+			// A connection may be closed only once the server knows that its answer is out.
+			idle := func() {
+				t.Helper()
+				for end := time.Now().Add(30 * time.Second); r.busy() > 0; time.Sleep(time.Millisecond) {
+					if time.Now().After(end) {
+						t.Fatal("a connection stays active after its answer")
+					}
+				}
+			}
+			enter := func() {
+				t.Helper()
+				select {
+				case <-entered:
+				case <-time.After(30 * time.Second):
+					t.Fatal("the request did not arrive")
+				}
+			}
 			first := r.dial(t)
 			get(first, "/")
 			if got := answer(first); got != "ok" {
 				t.Fatal(got)
 			}
+			idle()
 			busy := r.dial(t)
 			get(busy, "/slow")
-			<-entered
+			enter()
 			// Full: the one that has nothing to do goes.
 			third := r.dial(t)
 			get(third, "/slow")
-			<-entered
+			enter()
 			if n, err := first.Read(make([]byte, 1)); n != 0 || err == nil {
 				t.Error("the connection without a request is still there")
 			}
@@ -63,6 +83,7 @@ func TestMakeRoom(t *testing.T) {
 			}
 			// And both may go now, one after the other.
 			for range 5 {
+				idle()
 				c := r.dial(t)
 				get(c, "/")
 				if got := answer(c); got != "ok" {
@@ -70,5 +91,43 @@ func TestMakeRoom(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// busy counts the connections with a request.
+func (s *Server) busy() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if c.state.Load() == active {
+			n++
+		}
+	}
+	return n
+}
+
+// TestMakeRoom_Share: whoever has its share makes room for itself only, also where
+// the server is full.
+func TestMakeRoom_Share(t *testing.T) {
+	cfg := Config{MaxConns: 3, MaxConnsPerIP: 2, MakeRoom: true}
+	fill(&cfg)
+	s, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, greedy := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	for i, from := range []netip.Addr{other, greedy, greedy} { // the other's is without a request for longest
+		near, far := net.Pipe()
+		t.Cleanup(func() { _ = far.Close() })
+		c := newConn(near, from)
+		c.since.Store(int64(i))
+		s.conns[c] = struct{}{}
+		s.peers[block(from)]++
+	}
+	if limit := s.full(greedy); limit == "" || !s.makeRoom(greedy, limit) {
+		t.Fatalf("no room: limit %q", limit)
+	}
+	if s.peers[block(other)] != 1 || s.peers[block(greedy)] != 1 {
+		t.Errorf("connections by address: %v; want one of each", s.peers)
 	}
 }

@@ -317,11 +317,11 @@ func (s *Server) take(raw net.Conn) {
 func (s *Server) full(remote netip.Addr) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case len(s.conns) >= s.cfg.MaxConns:
-		return limitServer
+	switch { // an address's own first: it makes room for itself, and not among the others
 	case s.cfg.MaxConnsPerIP > 0 && remote.IsValid() && s.peers[block(remote)] >= s.cfg.MaxConnsPerIP:
 		return limitAddress
+	case len(s.conns) >= s.cfg.MaxConns:
+		return limitServer
 	}
 	return ""
 }
