@@ -44,48 +44,87 @@ type turns struct {
 	waiting []*group
 }
 
-// inked has the keys of an entry sign.
+// inked has the keys of an entry sign, both at the same time.
 func (s *Signer) inked(ctx context.Context, r ledger.Receipt) (ink ledger.Ink, err error) {
-	if ink.Signature, err = s.ink(ctx, r.Entry); err != nil || r.Entry.Delegate.IsZero() {
+	if r.Entry.Delegate.IsZero() {
+		ink.Signature, err = s.ink(ctx, r.Entry)
 		return ink, err
 	}
-	ink.Proxy, err = s.join(ctx, r).wait(ctx, r.Seq)
+	g, leave := s.join(r)
+	if leave == nil {
+		ink.Signature, err = s.ink(ctx, r.Entry)
+	} else {
+		committed := beside(func() { ink.Signature, err = s.ink(ctx, r.Entry) })
+		defer committed() // also if the delegate panics
+		s.lead(ctx, r, g, leave)
+		committed()
+	}
+	if err != nil {
+		return ink, err
+	}
+	ink.Proxy, err = g.wait(ctx, r.Seq)
 	return ink, err
 }
 
-// join returns the group of an entry. The first to come sees to it that it is
-// signed before it returns, whatever becomes of its own caller: others wait for it.
-func (s *Signer) join(ctx context.Context, r ledger.Receipt) *group {
+// beside runs f in a goroutine; wait waits for it, and panics as it did. It may
+// be called again.
+func beside(f func()) (wait func()) {
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		f()
+	}()
+	return func() {
+		<-done
+		if p := panicked; p != nil {
+			panicked = nil
+			panic(p)
+		}
+	}
+}
+
+// join returns the group of an entry. For the first to come there is also leave,
+// which the call of lead needs: it sees to it that the group is signed.
+func (s *Signer) join(r ledger.Receipt) (g *group, leave func()) {
 	of := groupOf{r.Entry.Delegate, r.Entry.SigningID}
 	var found any
 	var known bool
 	fresh := &group{done: make(chan struct{})}
 	members := []ledger.Receipt{r}
+	leave = func() {}
 	if r.Batch != nil {
 		found, known = r.Batch.Groups.LoadOrStore(of, fresh)
 		members = r.Batch.Receipts
 	} else {
 		fresh.again = true
-		if found, known = s.alone.LoadOrStore(r.Seq, fresh); !known {
-			defer s.alone.Delete(r.Seq)
-		}
+		found, known = s.alone.LoadOrStore(r.Seq, fresh)
+		leave = func() { s.alone.Delete(r.Seq) }
 	}
 	if g, ok := found.(*group); known && ok {
-		return g
+		return g, nil
 	}
 	fresh.take(of, members)
-	// Nobody waits longer than for the signature under way, and for the next.
+	return fresh, leave
+}
+
+// lead has a group signed before it returns, whatever becomes of its own caller:
+// others wait for it. Nobody waits longer than for the signature under way, and
+// for the next.
+func (s *Signer) lead(ctx context.Context, r ledger.Receipt, g *group, leave func()) {
+	defer leave()
+	of := groupOf{r.Entry.Delegate, r.Entry.SigningID}
 	t := s.turnsOf(of)
 	t.mu.Lock()
-	t.waiting = append(t.waiting, fresh)
+	t.waiting = append(t.waiting, g)
 	t.mu.Unlock()
 	select {
-	case <-fresh.done:
+	case <-g.done:
 	case t.turn <- struct{}{}:
 		defer func() { <-t.turn }() // also if the holder of the key panics: others wait for the turn
 		s.signWaiting(ctx, of, t)
 	}
-	return fresh
 }
 
 func (s *Signer) turnsOf(of groupOf) *turns {
@@ -162,7 +201,7 @@ func (s *Signer) signGroup(ctx context.Context, of groupOf, entries []ledger.Ent
 	if err != nil {
 		return nil, err
 	}
-	sig, err := s.sealed(ctx, commitments.BLSKey(of.delegate), m)
+	sig, err := s.delegated(ctx, of.delegate, m)
 	if err != nil {
 		return nil, err
 	}
@@ -210,5 +249,9 @@ func (s *Signer) completed(ctx context.Context, r ledger.Receipt) (commitments.P
 			return p, err
 		}
 	}
-	return s.join(ctx, r).wait(ctx, r.Seq)
+	g, leave := s.join(r)
+	if leave != nil {
+		s.lead(ctx, r, g, leave)
+	}
+	return g.wait(ctx, r.Seq)
 }

@@ -59,6 +59,7 @@ type load struct {
 
 	mu       sync.Mutex
 	took     []time.Duration
+	first    []time.Duration // of each sender
 	refusals map[string]int
 	elapsed  time.Duration
 }
@@ -84,8 +85,8 @@ func (l *load) run(chains [][][]byte) {
 	for range l.clients {
 		all.Go(func() {
 			for chain := range next {
-				for _, body := range chain {
-					if !l.ask(client, body) {
+				for i, body := range chain {
+					if !l.ask(client, body, i == 0) {
 						break // the next nonce would be a gap
 					}
 					if l.clients == 1 {
@@ -102,7 +103,7 @@ func (l *load) run(chains [][][]byte) {
 	}
 }
 
-func (l *load) ask(client *fasthttp.Client, body []byte) bool {
+func (l *load) ask(client *fasthttp.Client, body []byte, first bool) bool {
 	req, res := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(res)
@@ -120,6 +121,9 @@ func (l *load) ask(client *fasthttp.Client, body []byte) bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.took = append(l.took, took)
+		if first {
+			l.first = append(l.first, took)
+		}
 		return true
 	}
 	l.mu.Lock()
@@ -164,6 +168,7 @@ func (l *load) report() {
 	s50, s99 := at(l.probe.took, 50), at(l.probe.took, 99)
 	fmt.Printf("%-8d %9d %10.0f %9.2f %9.2f %9.2f %9.2f %9.2f %9.2f %9.2f %9d\n", l.clients, n, float64(n)/spent.Seconds(),
 		ms(p50), ms(p99), ms(most), ms(s50), ms(s99), ms(p50)/ms(s50), ms(p99)/ms(s99), refused)
+	fmt.Printf("         the first of a sender: p50 %.2f p99 %.2f ms\n", ms(at(l.first, 50)), ms(at(l.first, 99)))
 	for _, reason := range slices.Sorted(maps.Keys(l.refusals)) {
 		fmt.Printf("         refused %d times: %.160s\n", l.refusals[reason], reason)
 	}

@@ -37,6 +37,7 @@ func main() {
 	only := flag.String("clients", "1,8,64", "how many clients ask at a time")
 	most := flag.Int("most", slots*perSlot, "requests of a case, at most")
 	flag.Parse()
+	spareProcessors()
 	if err := run(*bin, *dir, *only, *most); err != nil {
 		fmt.Fprintln(os.Stderr, "preconf:", err)
 		os.Exit(1)
@@ -90,7 +91,8 @@ func one(bin, dir string, clients, most int) (err error) {
 		return err
 	}
 	// #nosec G204 -- the binary that is measured
-	side, err := devnet.Spawn(ctx, n, exec.Command(bin, "run", "--config", path))
+	cmd := exec.Command(bin, "run", "--config", path)
+	side, err := devnet.Spawn(ctx, n, cmd)
 	if err != nil {
 		return err
 	}
@@ -115,11 +117,19 @@ func one(bin, dir string, clients, most int) (err error) {
 	during := make(chan struct{})
 	loaded, stop := context.WithCancel(ctx)
 	go func() { defer close(during); h.askFor(loaded, time.Minute) }()
+	before := cpuOf(cmd.Process.Pid)
 	l.run(chains)
+	spent := cpuOf(cmd.Process.Pid)
 	stop()
 	<-during
 	l.report()
+	spent.report(before, l.elapsed, len(l.took))
 	h.report(idle)
+	if clients == 1 {
+		if err := floor(at(p.took, 50)); err != nil {
+			return err
+		}
+	}
 	if len(l.took) == 0 {
 		return fmt.Errorf("no promise was made: %v", l.refusals)
 	}
