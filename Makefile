@@ -7,7 +7,7 @@ PACKAGES    = ./...
 FUZZTIME   ?= 20s
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: all build postgres test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-preconf bench-signer fuzz e2e-dirk e2e-wallet e2e \
+.PHONY: all timing build postgres test race check lint fmt vet staticcheck gosec structure crash bench bench-peer bench-preconf bench-signer fuzz e2e-dirk e2e-wallet e2e \
 	devnet contracts contracts-test clean
 
 all: build
@@ -49,6 +49,9 @@ crash: ## the ledger's process killed KILLS times, at every durable step and at 
 bench-signer: ## what of the key operation's rate is left with the ledger, medians of interleaved rounds
 	SIGNER_RATIO=all go test -count=1 -v -timeout 20m -run 'TestRatio$$' ./signer
 	go test -run '^$$' -bench 'BenchmarkSign|BenchmarkKey' -benchmem ./signer
+
+timing: ## whether the check of a token tells by its time what was right in it, on a quiet machine
+	SIGNER_TIMING=1 go test -count=1 -v -run 'TestToken_Timing' ./signer/api
 
 bench: ## Go benchmarks, then this sidecar beside mev-boost in one run
 	go test -run '^$$' -bench . -benchmem ./internal/wire ./builderapi ./modules/inclusion ./commitments ./internal/ledger

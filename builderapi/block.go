@@ -109,10 +109,12 @@ func (s *Service) deliver(work context.Context, d *delivery, b *wire.BlindedBloc
 	d.inTime = s.Clock.Into(b.Slot) < s.Spec.SlotDuration/3
 	first, rest := s.takers(b, log)
 	results := make(chan handover, len(first)+len(rest))
+	trusted := len(first) == 0 || !v2
 	hand := func(relays []Relay, offered bool) {
+		via := route{v2, offered || trusted}
 		for _, to := range relays {
 			s.detach(func(context.Context) {
-				p, err := s.hand(ctx, to, b, v2, userAgent)
+				p, err := s.hand(ctx, to, b, via, userAgent)
 				results <- handover{to, offered, p, err}
 			})
 		}
@@ -134,7 +136,7 @@ func (s *Service) deliver(work context.Context, d *delivery, b *wire.BlindedBloc
 			if h.err == nil && h.offered {
 				took = append(took, h.relay.Name())
 			}
-			won = s.tally(d, h, b, won, len(first) == 0 || !v2, log)
+			won = s.tally(d, h, b, won, trusted, log)
 		case <-headStart.C:
 		}
 		if !restGiven && (won || waiting == 0 || h.relay == nil) {
@@ -145,6 +147,9 @@ func (s *Service) deliver(work context.Context, d *delivery, b *wire.BlindedBloc
 	}
 	d.finish(nil, ErrNoPayload.With("no payload from relays")) // unless somebody delivered
 	s.offered.settle(b.Slot)
+	if d.payload != nil {
+		s.letGo(b, d)
+	}
 	if v2 && d.inTime && s.Slots != nil && len(took) > 0 {
 		s.watch(b.Slot, took)
 	}
@@ -182,7 +187,8 @@ type handover struct {
 
 // tally judges a relay's answer: the first good one is the beacon node's. A
 // relay that never offered the block proves nothing with a bare 202 while
-// others did offer it (trusted).
+// others did offer it (trusted). A refusal after a delivery (won) is no miss:
+// relays refuse a block that is out already.
 func (s *Service) tally(d *delivery, h handover, b *wire.BlindedBlock, won, trusted bool, log *slog.Logger) bool {
 	reason := fault.Code(h.err)
 	switch {
@@ -200,7 +206,7 @@ func (s *Service) tally(d *delivery, h handover, b *wire.BlindedBlock, won, trus
 		won = true
 	case h.err == nil:
 		reason = "not_offered"
-	case h.offered && (relayFault(h.err) || d.inTime && errors.Is(h.err, relay.Err4xx)):
+	case h.offered && (relayFault(h.err) || d.inTime && !won && errors.Is(h.err, relay.Err4xx)):
 		s.box.missed(h.relay.Name(), b.Slot, b.Slot, reason)
 	default:
 		log.Warn("Relay did not take the block", "relay", h.relay.Name(), "reason", reason)
@@ -209,11 +215,17 @@ func (s *Service) tally(d *delivery, h handover, b *wire.BlindedBlock, won, trus
 	return won
 }
 
+// route is how a block goes to a relay.
+type route struct {
+	v2     bool
+	orByV1 bool // where v2 fails, v1 is tried
+}
+
 // hand gives the block to one relay, again and again until the budget ends or
 // the relay's answer is final. The pauses come out of the same budget.
-func (s *Service) hand(ctx context.Context, to Relay, b *wire.BlindedBlock, v2 bool, userAgent string) (*wire.Payload, error) {
+func (s *Service) hand(ctx context.Context, to Relay, b *wire.BlindedBlock, via route, userAgent string) (*wire.Payload, error) {
 	for pause := 25 * time.Millisecond; ; pause = min(2*pause, 500*time.Millisecond) {
-		p, err := s.handOnce(ctx, to, b, v2, userAgent)
+		p, err := s.handOnce(ctx, to, b, via, userAgent)
 		if err == nil || !retryable(err) || !sleep(ctx, pause) {
 			return p, err
 		}
@@ -221,12 +233,15 @@ func (s *Service) hand(ctx context.Context, to Relay, b *wire.BlindedBlock, v2 b
 	}
 }
 
-func (s *Service) handOnce(ctx context.Context, to Relay, b *wire.BlindedBlock, v2 bool, userAgent string) (p *wire.Payload, err error) {
+func (s *Service) handOnce(ctx context.Context, to Relay, b *wire.BlindedBlock, via route, userAgent string) (p *wire.Payload, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.SubmitTimeout)
 	defer cancel()
 	err = s.guarded(to, func() (err error) {
-		if v2 {
-			return to.SubmitV2(ctx, b, userAgent)
+		if via.v2 {
+			if err = to.SubmitV2(ctx, b, userAgent); err != nil && via.orByV1 {
+				err = s.insteadByV1(ctx, to, b, userAgent, err)
+			}
+			return err
 		}
 		if p, err = to.SubmitV1(ctx, b, userAgent); err != nil {
 			return err
@@ -234,6 +249,27 @@ func (s *Service) handOnce(ctx context.Context, to Relay, b *wire.BlindedBlock, 
 		return p.Matches(b)
 	})
 	return p, err
+}
+
+// insteadByV1 hands a block over v1 to a relay that answered v2 with an error: it
+// may not serve v2, and without another relay the slot is lost. The relay
+// publishes a v1 block, too; its payload, which we check and drop, is proof that
+// it can. It returns nil, the error of v2 if that may pass, or else that of v1.
+func (s *Service) insteadByV1(ctx context.Context, to Relay, b *wire.BlindedBlock, userAgent string, v2 error) error {
+	if !errors.Is(v2, relay.ErrNoV2) && !errors.Is(v2, relay.Err4xx) && !errors.Is(v2, relay.Err5xx) {
+		return v2
+	}
+	p, err := to.SubmitV1(ctx, b, userAgent)
+	if err == nil {
+		err = p.Matches(b)
+	}
+	switch {
+	case err == nil:
+		s.Log.Warn("Relay took the block over v1", "relay", to.Name(), "v2", fault.Code(v2))
+	case retryable(v2):
+		return v2
+	}
+	return err
 }
 
 // takers are the relays a block goes to: those that offered it, and the others

@@ -116,7 +116,7 @@ func TestBlock_FinalRefusal(t *testing.T) {
 		b.offeredBy(9, 0, 1)
 		b.relays[0].submit, b.relays[1].submit = refuses(relay.Err4xx), refuses(relay.Err4xx)
 		start := time.Now()
-		if _, err := b.hand(b.block(0, 9), true); !errors.Is(err, ErrNoPayload) || time.Since(start) > time.Second {
+		if _, err := b.hand(b.block(0, 9), false); !errors.Is(err, ErrNoPayload) || time.Since(start) > time.Second {
 			t.Fatalf("got %v after %v", err, time.Since(start))
 		}
 		if b.relays[0].submitted != 1 {
@@ -254,6 +254,33 @@ func TestDrain_WaitsForTheBlock(t *testing.T) {
 		b.service.Drain(b.t.Context())
 		if into := b.clock.Into(0); into != 12*time.Second {
 			t.Fatalf("drained %v into the slot, want its end", into)
+		}
+	})
+}
+
+// TestBlock_PayloadIsLetGo: a payload may have 20 MiB, and most validators
+// propose once in months. Once its slot is over it is not kept; the same block
+// sent again is delivered again, and another one is still refused.
+func TestBlock_PayloadIsLetGo(t *testing.T) {
+	run(t, 1, nil, func(b *bench) {
+		b.offeredBy(9, 0)
+		r := b.relays[0]
+		r.submit = takes(&wire.Payload{Fork: chain.Fulu, BlockHash: phase0.Hash32{9}})
+		for n := 1; n <= 2; n++ { // the second joins the first
+			if _, err := b.hand(b.block(0, 9), false); err != nil || r.read(&r.submitted) != 1 {
+				t.Fatalf("time %d: got %v after %d submissions", n, err, r.submitted)
+			}
+		}
+		time.Sleep(b.clock.Until(b.clock.Start(2)))
+		synctest.Wait()
+		if d := b.service.blocks.bySlot[0][0].versions[0]; d != nil {
+			t.Error("the payload is kept")
+		}
+		if d, err := b.hand(b.block(0, 9), false); err != nil || d.payload == nil || r.read(&r.submitted) != 2 {
+			t.Errorf("again: got %v after %d submissions", err, r.submitted)
+		}
+		if _, err := b.hand(b.block(0, 8), false); !errors.Is(err, ErrEquivocation) {
+			t.Errorf("another block: got %v", err)
 		}
 	})
 }

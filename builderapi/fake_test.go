@@ -27,11 +27,13 @@ type fakeRelay struct {
 	constraints bool
 	offers      func(ctx context.Context, r relay.HeaderRequest, emit func(relay.Offer)) error
 	submit      func(ctx context.Context, try int) (*wire.Payload, error)
+	submitV1    func(ctx context.Context, try int) (*wire.Payload, error) // nil: submit
 	registers   func(ctx context.Context, try int) error
 
 	mu        sync.Mutex
 	asked     int
 	submitted int
+	v1s       int // of submitted, over v1
 	bodies    [][]byte
 }
 
@@ -79,7 +81,12 @@ func (f *fakeRelay) Register(ctx context.Context, _ wire.Encoding, body []byte, 
 }
 
 func (f *fakeRelay) SubmitV1(ctx context.Context, _ *wire.BlindedBlock, _ string) (*wire.Payload, error) {
-	return f.submit(ctx, f.count(&f.submitted))
+	f.count(&f.v1s)
+	if try := f.count(&f.submitted); f.submitV1 == nil {
+		return f.submit(ctx, try)
+	} else {
+		return f.submitV1(ctx, try)
+	}
 }
 
 func (f *fakeRelay) SubmitV2(ctx context.Context, _ *wire.BlindedBlock, _ string) error {

@@ -21,7 +21,7 @@ var (
 	ErrBidEmpty        = fault.Define("bid_no_transactions", fault.Rejected, "The bid's block holds no transaction; beacon nodes refuse it.")
 	ErrBidValue        = fault.Define("bid_zero_value", fault.Rejected, "The bid pays nothing.")
 	ErrBidBelow        = fault.Define("bid_below_minimum", fault.Rejected, "The bid is below min_bid_eth.")
-	ErrBidInsane       = fault.Define("bid_value_insane", fault.Rejected, "The bid is above max_bid_eth, which no honest block is worth.")
+	ErrBidInsane       = fault.Define("bid_value_insane", fault.Rejected, "The bid is above max_value_eth, which no honest block is worth.")
 	ErrBidTimestamp    = fault.Define("bid_timestamp", fault.Rejected, "The bid's timestamp is not the start of its slot.")
 	ErrBidBlobs        = fault.Define("bid_blobs", fault.Rejected, "The bid holds more blobs than its slot allows, or accounts for another number.")
 	ErrBidFeeRecipient = fault.Define("bid_fee_recipient", fault.Rejected, "The bid's header pays another address than the validator registered.")

@@ -1,6 +1,7 @@
 package builderapi
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,4 +61,25 @@ func TestBlock_RefusedByItsRelay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBlock_RefusedAfterDelivery: once a block is delivered, another relay that
+// offered it may refuse it, as one that is out already: that is no miss.
+func TestBlock_RefusedAfterDelivery(t *testing.T) {
+	run(t, 2, func(c *Config) { c.Penalty = Penalty{Misses: 1, Slots: 4} }, func(b *bench) {
+		b.offeredBy(9, 0, 1)
+		b.relays[0].submit = takes(nil)
+		b.relays[1].submit = func(ctx context.Context, _ int) (*wire.Payload, error) {
+			sleep(ctx, 200*time.Millisecond)
+			return nil, relay.Err4xx
+		}
+		if _, err := b.hand(b.block(0, 9), true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if b.service.box.holds("b", 1) {
+			t.Error("a relay is in the box for a block that was out already")
+		}
+	})
 }

@@ -76,6 +76,25 @@ func (s *submissions) join(b *wire.BlindedBlock, v2 bool) (*delivery, bool, erro
 	return d, true, nil
 }
 
+// letGo forgets a payload, which may have 20 MiB, once its slot is over. The same
+// block sent later is delivered anew.
+func (s *Service) letGo(b *wire.BlindedBlock, d *delivery) {
+	slot, proposer := b.Slot, b.ProposerIndex // b holds its body
+	s.watches.run(func() {
+		if sleep(s.work, s.Clock.Until(s.submitBy(slot))) {
+			s.blocks.forget(slot, proposer, d)
+		}
+	})
+}
+
+func (s *submissions) forget(slot phase0.Slot, proposer phase0.ValidatorIndex, d *delivery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.bySlot[slot][proposer]; known != nil && known.versions[0] == d {
+		known.versions[0] = nil
+	}
+}
+
 // finish sets the outcome; only the first call counts, and says so.
 func (d *delivery) finish(p *wire.Payload, err error) (first bool) {
 	d.once.Do(func() {

@@ -15,6 +15,7 @@ const (
 	StatePosted      State = "posted"        // a relay took it (outcome accepted), or did not (refused)
 	StateBidVerified State = "bid_verified"  // a bid that proves every promise of the slot went to the beacon node
 	StateNoSafeBlock State = "no_safe_block" // no such bid: the node was left to build its own block
+	StateAtRisk      State = "at_risk"       // as the chain stands the block may not be able to keep it (the reason tells); outcome cured: it is again
 	StateProposed    State = "proposed"      // a relay took the signed block, or the chain has a block in the slot
 	StateIncluded    State = "included"      // the slot's block keeps the promise
 	StateAbsent      State = "absent"        // it does not
@@ -29,7 +30,7 @@ type Step struct {
 	AtMS      int64  `json:"at_ms,omitempty"` // unix time in ms; absent if it was not noted
 	Relay     string `json:"relay,omitempty"`
 	BlockHash string `json:"block_hash,omitempty"` // of the execution block
-	Outcome   string `json:"outcome,omitempty"`    // accepted, refused; kept, broken, excused
+	Outcome   string `json:"outcome,omitempty"`    // accepted, refused; cured; kept, broken, excused
 	Stage     string `json:"stage,omitempty"`      // of a verdict: provisional, justified, final
 	Reason    string `json:"reason,omitempty"`
 }
@@ -45,7 +46,7 @@ type Status struct {
 	Position    *int          `json:"position,omitempty"` // among the slot's promises, which are included in this order
 	BlockHash   string        `json:"block_hash,omitempty"`
 	Outcome     string        `json:"outcome,omitempty"` // of the latest verdict: kept, broken, excused
-	Reason      string        `json:"reason,omitempty"`
+	Reason      string        `json:"reason,omitempty"`  // of the latest verdict; why it is at risk
 	Steps       []Step        `json:"steps"`
 	Unknown     []State       `json:"unknown"` // what may have happened; nobody here noted whether
 }

@@ -27,7 +27,7 @@ var (
 )
 
 // Budgets says how long each call of a module may take; 0 sets no limit. A price
-// has the time of a draft.
+// and a review have the time of a draft.
 type Budgets struct {
 	Slot, Commit, Verify, Audit time.Duration
 }
@@ -56,7 +56,7 @@ const maxStuck = 16
 // of them ends.
 // What such a call answers in the end is dropped.
 func WithTimeout(m Module, b Budgets) Module {
-	budgets := [...]time.Duration{opSlot: b.Slot, opCommit: b.Commit, opVerify: b.Verify, opAudit: b.Audit, opPrice: b.Commit}
+	budgets := [...]time.Duration{opSlot: b.Slot, opCommit: b.Commit, opVerify: b.Verify, opAudit: b.Audit, opPrice: b.Commit, opReview: b.Commit, opOffer: b.Slot}
 	// Each operation has its own: requests that do not end must not keep a bid from
 	// being verified, or the promises that stand are broken for want of a header.
 	var stuck [len(budgets)]atomic.Int32
@@ -147,10 +147,12 @@ const (
 	opVerify
 	opAudit
 	opPrice
+	opReview
+	opOffer
 )
 
 func (o operation) String() string {
-	return [...]string{"slot", "commit", "verify", "audit", "price"}[o]
+	return [...]string{"slot", "commit", "verify", "audit", "price", "review", "offer"}[o]
 }
 
 // around is a module with something done around every call.

@@ -11,7 +11,11 @@ import (
 
 	"sidecar/chain"
 	"sidecar/commitments"
+	"sidecar/fault"
 )
+
+// ErrCursor is of a reader of events whose log is another by now.
+var ErrCursor = fault.Define("events_cursor_unknown", fault.NotFound, "No event has had this number: the log of events is another. Begin again at 0.")
 
 // Host is what the sidecar lends to a module in its own process. Tests fill the
 // fields they need. What a module promises it only drafts; Signer is for whatever
@@ -82,6 +86,9 @@ type Head struct {
 // Unavailable when the node does not answer.
 type State interface {
 	Account(ctx context.Context, addr bellatrix.ExecutionAddress) (Account, Head, error)
+	// Accounts reads many at one head, in the order asked: one batched call for what
+	// is not known at this head yet.
+	Accounts(ctx context.Context, addrs []bellatrix.ExecutionAddress) ([]Account, Head, error)
 	Head(ctx context.Context) (Head, error)
 }
 
@@ -155,6 +162,6 @@ type Event struct {
 type Events interface {
 	// After returns events with a higher Seq, oldest first and at least one,
 	// unless ctx ends before there is any. 0 begins with the oldest that is kept.
-	// Fault: events_cursor_unknown, if no event has had that Seq; begin again at 0.
+	// Fault: ErrCursor, if no event has had that Seq; begin again at 0.
 	After(ctx context.Context, seq uint64) ([]Event, error)
 }

@@ -3,7 +3,6 @@ package signer
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -22,6 +21,7 @@ const groupTimeout = 2 * time.Second
 type group struct {
 	done chan struct{} // closed when proxies and err are final
 
+	founder uint64   // the entry that came first
 	again   bool     // of one entry, whose signatures failed or were lost before
 	seqs    []uint64 // ascending
 	entries []ledger.Entry
@@ -35,39 +35,29 @@ type groupOf struct {
 	signingID phase0.Root
 }
 
-// turns has a delegate sign one thing at a time. Groups that come meanwhile wait
-// and are signed together, so that the signatures grow and not their number.
-type turns struct {
-	turn chan struct{} // cap 1
-
-	mu      sync.Mutex
-	waiting []*group
-}
-
-// inked has the keys of an entry sign, both at the same time.
-func (s *Signer) inked(ctx context.Context, r ledger.Receipt) (ink ledger.Ink, err error) {
-	if r.Entry.Delegate.IsZero() {
-		ink.Signature, err = s.ink(ctx, r.Entry)
-		return ink, err
-	}
-	g, leave := s.join(r)
-	if leave == nil {
-		ink.Signature, err = s.ink(ctx, r.Entry)
-	} else {
+// inked has the keys of an entry sign. g is its group; nil if it has no delegate.
+// Alone in it, the keys sign at the same time; else each caller has the committer
+// sign while the group gathers.
+func (s *Signer) inked(ctx context.Context, r ledger.Receipt, g *group) (ink ledger.Ink, err error) {
+	if g != nil && g.founder == r.Seq && len(g.entries) == 1 {
 		committed := beside(func() { ink.Signature, err = s.ink(ctx, r.Entry) })
 		defer committed() // also if the delegate panics
-		s.lead(ctx, r, g, leave)
-		committed()
+		proxy, refused := s.together(ctx, r, g)
+		if committed(); err != nil {
+			return ink, err
+		}
+		ink.Proxy = proxy
+		return ink, refused
 	}
-	if err != nil {
+	if ink.Signature, err = s.ink(ctx, r.Entry); err != nil || g == nil {
 		return ink, err
 	}
-	ink.Proxy, err = g.wait(ctx, r.Seq)
+	ink.Proxy, err = s.together(ctx, r, g)
 	return ink, err
 }
 
-// beside runs f in a goroutine; wait waits for it, and panics as it did. It may
-// be called again.
+// beside runs f in a goroutine. wait waits for its end, and panics as it did; it
+// may be called again.
 func beside(f func()) (wait func()) {
 	var panicked any
 	done := make(chan struct{})
@@ -85,52 +75,55 @@ func beside(f func()) (wait func()) {
 	}
 }
 
-// join returns the group of an entry. For the first to come there is also leave,
-// which the call of lead needs: it sees to it that the group is signed.
-func (s *Signer) join(r ledger.Receipt) (g *group, leave func()) {
+// enlist returns the group of an entry, and nil if it has no delegate. The first
+// of a group to come puts it among those that wait for the delegate's turn.
+func (s *Signer) enlist(r ledger.Receipt) *group {
+	if r.Entry.Delegate.IsZero() {
+		return nil
+	}
 	of := groupOf{r.Entry.Delegate, r.Entry.SigningID}
 	var found any
 	var known bool
-	fresh := &group{done: make(chan struct{})}
+	fresh := &group{done: make(chan struct{}), founder: r.Seq}
 	members := []ledger.Receipt{r}
-	leave = func() {}
 	if r.Batch != nil {
 		found, known = r.Batch.Groups.LoadOrStore(of, fresh)
 		members = r.Batch.Receipts
 	} else {
 		fresh.again = true
 		found, known = s.alone.LoadOrStore(r.Seq, fresh)
-		leave = func() { s.alone.Delete(r.Seq) }
 	}
 	if g, ok := found.(*group); known && ok {
-		return g, nil
+		return g
 	}
 	fresh.take(of, members)
-	return fresh, leave
-}
-
-// lead has a group signed before it returns, whatever becomes of its own caller:
-// others wait for it. Nobody waits longer than for the signature under way, and
-// for the next.
-func (s *Signer) lead(ctx context.Context, r ledger.Receipt, g *group, leave func()) {
-	defer leave()
-	of := groupOf{r.Entry.Delegate, r.Entry.SigningID}
 	t := s.turnsOf(of)
 	t.mu.Lock()
-	t.waiting = append(t.waiting, g)
+	t.waiting = append(t.waiting, fresh)
 	t.mu.Unlock()
+	return fresh
+}
+
+// together returns the delegate's signature for one member of a group. Whoever
+// gets the turn signs for all that wait, whatever becomes of its own caller. Nobody
+// waits longer than for the signature under way, and for the next.
+func (s *Signer) together(ctx context.Context, r ledger.Receipt, g *group) (commitments.ProxySignature, error) {
+	of := groupOf{r.Entry.Delegate, r.Entry.SigningID}
+	t := s.turnsOf(of)
 	select {
 	case <-g.done:
 	case t.turn <- struct{}{}:
-		defer func() { <-t.turn }() // also if the holder of the key panics: others wait for the turn
-		s.signWaiting(ctx, of, t)
+		func() {
+			defer func() { <-t.turn }() // also if the holder of the key panics: others wait for the turn
+			if t.anyone() {
+				s.coming.settle(ctx)
+				s.signWaiting(ctx, of, t)
+			}
+		}()
+	case <-ctx.Done():
+		return commitments.ProxySignature{}, ctx.Err()
 	}
-}
-
-func (s *Signer) turnsOf(of groupOf) *turns {
-	found, _ := s.turns.LoadOrStore(of, &turns{turn: make(chan struct{}, 1)})
-	t, _ := found.(*turns) // nothing else is stored
-	return t
+	return g.of(ctx, r.Seq)
 }
 
 // take notes the members that are of the group.
@@ -173,6 +166,7 @@ func (s *Signer) signTogether(ctx context.Context, of groupOf, groups []*group) 
 				g.proxies, proxies = proxies[:len(g.entries)], proxies[len(g.entries):]
 			}
 			close(g.done)
+			s.alone.CompareAndDelete(g.founder, g)
 		}
 	}()
 	nonce := entries[0].Nonce
@@ -218,8 +212,8 @@ func (s *Signer) groupMessage(root, signingID phase0.Root, nonce uint64) (commit
 	return s.Message(ledger.Entry{Kind: ledger.KindRequest, SigningID: signingID, Nonce: nonce, Request: &commitments.ModuleRequest{ObjectRoot: root}})
 }
 
-// wait returns the signature with the branch of one member.
-func (g *group) wait(ctx context.Context, seq uint64) (commitments.ProxySignature, error) {
+// of returns the signature with the branch of one member.
+func (g *group) of(ctx context.Context, seq uint64) (commitments.ProxySignature, error) {
 	select {
 	case <-g.done:
 	case <-ctx.Done():
@@ -249,9 +243,5 @@ func (s *Signer) completed(ctx context.Context, r ledger.Receipt) (commitments.P
 			return p, err
 		}
 	}
-	g, leave := s.join(r)
-	if leave != nil {
-		s.lead(ctx, r, g, leave)
-	}
-	return g.wait(ctx, r.Seq)
+	return s.together(ctx, r, s.enlist(r))
 }

@@ -75,6 +75,7 @@ type Signer struct {
 	turns     sync.Map // groupOf → *turns
 	seats     seats
 	paired    sync.Map // phase0.BLSPubKey → *atomic.Uint64, signatures of a delegate; see delegated
+	coming    coming
 }
 
 // Sign is the only road to a signature: decide names what to sign, policy and
@@ -114,7 +115,7 @@ func (s *Signer) sign(ctx context.Context, id commitments.PageID, decide func(co
 	}
 	// 1. Decide, policy, guard, under the ledger's lock; then the entry is on disk.
 	// A crash up to here: nobody has a signature, and nobody can tell.
-	r, err := s.Ledger.Append(ctx, id, func(v commitments.View) (ledger.Entry, error) {
+	r, g, err := s.append(ctx, id, over == nil, func(v commitments.View) (ledger.Entry, error) {
 		e, err := decide(v)
 		if err != nil {
 			return e, err
@@ -141,7 +142,7 @@ func (s *Signer) sign(ctx context.Context, id commitments.PageID, decide func(co
 	}
 	// 3. The keys sign. A crash or an error from here on: the entry is a promise
 	// without ink, which every reader of the page honours, and a repeat signs it.
-	ink, err := s.inked(ctx, r)
+	ink, err := s.inked(ctx, r, g)
 	if err != nil {
 		return r, err
 	}
@@ -149,6 +150,18 @@ func (s *Signer) sign(ctx context.Context, id commitments.PageID, decide func(co
 	// have been there first.
 	r.Ink, err = s.Ledger.Seal(ctx, r, ink)
 	return r, err
+}
+
+// append has an entry on disk and, if it is to be signed and is not yet, among
+// those that its delegate signs next.
+func (s *Signer) append(ctx context.Context, id commitments.PageID, signed bool, decide func(commitments.View) (ledger.Entry, error)) (ledger.Receipt, *group, error) {
+	w := s.coming.depart()
+	defer s.coming.arrive(w)
+	r, err := s.Ledger.Append(ctx, id, decide)
+	if err != nil || !signed || len(r.Signature) > 0 {
+		return r, nil, err
+	}
+	return r, s.enlist(r), nil
 }
 
 // Note writes what nobody signs: that a page is closed, a header was served, a

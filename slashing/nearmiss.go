@@ -86,8 +86,8 @@ func Past(p *commitments.Page, start time.Time, chainID uint64, c *Capture, refu
 	if refused > 0 {
 		add(MissUnproven, fmt.Sprintf("%d bids", refused))
 	}
-	if v := p.Verdicts; len(v) > 0 && v[0].Block != (phase0.Hash32{}) && !served[v[0].Block.String()] {
-		add(MissOtherBlock, v[0].Block.String())
+	if block := judgedBlock(p); block != (phase0.Hash32{}) && !served[block.String()] {
+		add(MissOtherBlock, block.String())
 	}
 	return append(all, pastPromises(p, chainID, c)...)
 }
@@ -210,10 +210,17 @@ func balanceOf(proof []hexutil.Bytes) (*big.Int, bool) {
 // Captured is what was captured of the block that a page was judged by; nil for
 // nothing.
 func (s *Store) Captured(p *commitments.Page) *Capture {
-	for i := range p.Verdicts {
-		if v := &p.Verdicts[i]; v.Block != (phase0.Hash32{}) {
-			return s.get(p.Slot, v.Block)
-		}
+	if block := judgedBlock(p); block != (phase0.Hash32{}) {
+		return s.get(p.Slot, block)
 	}
 	return nil
+}
+
+// judgedBlock is the block that a page was last judged by: a verdict stays on the
+// page when the chain leaves its block. Zero for none.
+func judgedBlock(p *commitments.Page) (block phase0.Hash32) {
+	if n := len(p.Verdicts); n > 0 {
+		block = p.Verdicts[n-1].Block
+	}
+	return block
 }

@@ -68,6 +68,12 @@ func TestPast(t *testing.T) {
 		"reorg": {func(p *commitments.Page, _ *Capture) {
 			p.Verdicts[0].Outcome, p.Verdicts[0].Reason = commitments.Unknown, reasonReorg
 		}, []commitments.Note{ack(4 * time.Second), served}, 0, []string{MissReorg}},
+		"another block, which the chain left": {func(p *commitments.Page, _ *Capture) {
+			p.Verdicts = append([]commitments.Verdict{{RequestHash: p.Verdicts[0].RequestHash, Outcome: commitments.Broken, Block: phase0.Hash32{2}}}, p.Verdicts...)
+		}, []commitments.Note{ack(4 * time.Second), served}, 0, nil},
+		"the chain left what was served": {func(p *commitments.Page, _ *Capture) {
+			p.Verdicts = append(p.Verdicts, commitments.Verdict{RequestHash: p.Verdicts[0].RequestHash, Outcome: commitments.Kept, Block: phase0.Hash32{2}})
+		}, []commitments.Note{ack(4 * time.Second), served}, 0, []string{MissOtherBlock}},
 		"no page": {func(p *commitments.Page, _ *Capture) { p.Promises = nil }, nil, 3, nil},
 	} {
 		p, captured, f := missPage(t)

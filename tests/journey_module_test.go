@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,12 +16,14 @@ import (
 
 	"sidecar/internal/devnet"
 	"sidecar/internal/simnet"
+	"sidecar/modules"
 )
 
 // journeyModule is a module in a process of its own, which the sidecar starts.
 type journeyModule struct {
 	*journey
 	pidFile string
+	heard   string // file of the events that it was told
 }
 
 // pid is the process of now; 0 while there is none.
@@ -53,22 +56,50 @@ func startModule(t *testing.T) *journeyModule {
 	if err := os.WriteFile(secret, []byte("the-secret-of-a-journey\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := &journeyModule{pidFile: filepath.Join(dir, "pid")}
+	m := &journeyModule{pidFile: filepath.Join(dir, "pid"), heard: filepath.Join(dir, "heard")}
 	m.journey = journeyChain(t, simnet.Options{SSZ: true})
 	m.start(devnet.Options{PBS: journeyBudgetLine, Module: fmt.Sprintf(`[[modules]]
 id = "AFAR"
 type = "remote"
 signing_id = %q
 command = [%q]
-env = { GENESIS = "%d", EXECUTION = %q, PID = %q }
+env = { GENESIS = "%d", EXECUTION = %q, PID = %q, HEARD = %q }
 [modules.remote]
 url = "http://127.0.0.1:%d"
 secret_file = %q
 commitment_types = [1]
 constraint_types = [1]
-`, devnet.SigningID, program, m.net.Spec.GenesisTime.Unix(), m.net.Execution.URL, m.pidFile, freePort(t), secret)})
+`, devnet.SigningID, program, m.net.Spec.GenesisTime.Unix(), m.net.Execution.URL, m.pidFile, m.heard, freePort(t), secret)})
 	m.ready()
 	return m
+}
+
+// hears wants the module to have been told, across its deaths, of everything until
+// the block of a slot was seen: each number once or again, in order, without a gap.
+func (m *journeyModule) hears(slot phase0.Slot) {
+	m.Helper()
+	var text []byte
+	m.eventually("the module is told of the block", func() bool {
+		text, _ = os.ReadFile(m.heard)
+		return strings.Contains(string(text), fmt.Sprintf(" block_seen %d\n", slot))
+	})
+	kinds, last := map[string]bool{}, uint64(0)
+	for line := range strings.Lines(string(text)) {
+		var seq uint64
+		var kind string
+		if _, err := fmt.Sscan(line, &seq, &kind); err != nil {
+			continue // cut by a kill; told again
+		}
+		if seq > last+1 {
+			m.Errorf("event %d was told after %d", seq, last)
+		}
+		kinds[kind], last = true, max(last, seq)
+	}
+	for _, kind := range []modules.EventKind{modules.EventDuty, modules.EventBid, modules.EventHeaderServed, modules.EventPayloadDelivered, modules.EventBlockSeen} {
+		if !kinds[string(kind)] {
+			m.Errorf("no event %s was told:\n%s", kind, text)
+		}
+	}
 }
 
 // promised asks for one promise in a slot.
@@ -144,6 +175,7 @@ func journeyAfar(t *testing.T) {
 	if n := m.metric("sidecar_child_restarts_total", `module="AFAR"`); n == 0 || m.pid() == first {
 		t.Errorf("%v restarts in the metrics", n)
 	}
+	m.hears(kept.slot)
 	last := m.pid()
 	m.stop()
 	for end := time.Now().Add(5 * time.Second); syscall.Kill(last, 0) == nil; time.Sleep(10 * time.Millisecond) {

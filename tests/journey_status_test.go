@@ -104,13 +104,13 @@ func journeyStatuses(t *testing.T) {
 		return nil
 	})
 	j.play("a nonce that is spent elsewhere", func(slot phase0.Slot) (err error) {
-		if spent, err = j.promisedTo(3, slot+2); err == nil {
+		if spent, err = j.promisedTo(3, slot+4); err == nil { // time for a head that shows it
 			err = j.spends(3)
 		}
 		if err != nil {
 			return err
 		}
-		_, err = j.net.OutcomeOf(j.ctx, slot+2)
+		_, err = j.net.OutcomeOf(j.ctx, slot+4)
 		return err
 	})
 	j.play("a block that is taken back, across an epoch", func(slot phase0.Slot) (err error) {
@@ -143,7 +143,7 @@ func journeyStatuses(t *testing.T) {
 	}
 	j.story(broken, "broken", "absent", commitments.StateSigned, commitments.StateSealed, commitments.StatePosted, commitments.StateNoSafeBlock, commitments.StateAbsent, commitments.StateFinal)
 	j.story(missed, "excused", "slot_missed", commitments.StateSigned, commitments.StateBidVerified, commitments.StateSlotMissed, commitments.StateFinal)
-	j.story(spent, "excused", "NonceUsed", commitments.StateSigned, commitments.StateAbsent, commitments.StateFinal)
+	j.story(spent, "excused", "NonceUsed", commitments.StateSigned, commitments.StateSealed, commitments.StateAtRisk, commitments.StateAbsent, commitments.StateFinal)
 	j.story(orphaned, "excused", "slot_orphaned", commitments.StateProposed, commitments.StateOrphaned, commitments.StateFinal)
 }
 

@@ -60,10 +60,20 @@ func TestDocsModulesCurl(t *testing.T) {
 	}
 	hash := commitments.Request{Type: echo.Type, Payload: []byte("hello")}.Hash().String()
 	examples := regexp.MustCompile("(?s)```sh\n(curl.*?)```\n```json\n(.*?)```").FindAllStringSubmatch(string(doc), -1)
-	if len(examples) != 6 {
+	if len(examples) != 7 {
 		t.Fatalf("%d examples, want one for each question", len(examples))
 	}
-	err = moduletest.Served(t.Context(), m, func(url string, secret remote.Secret) error {
+	inbox := new(remote.Inbox)
+	go func() { // until the test ends; what it is told it has dealt with
+		for seq := uint64(0); ; {
+			list, err := inbox.After(t.Context(), seq)
+			if err != nil {
+				return
+			}
+			seq = list[len(list)-1].Seq
+		}
+	}()
+	err = moduletest.Served(t.Context(), m, inbox, func(url string, secret remote.Secret) error {
 		for _, e := range examples {
 			cmd := exec.Command("sh", "-c", e[1])
 			cmd.Env = append(os.Environ(), "URL="+url, "SECRET="+string(secret))

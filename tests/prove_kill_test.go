@@ -124,6 +124,10 @@ func TestProve_killed(t *testing.T) {
 	s.Mine()
 	dir := t.TempDir()
 	_, key := s.Files(dir, s.Prover)
+	secret, err := os.ReadFile(key)
+	if err != nil || len(secret) != 64 {
+		t.Fatal(len(secret), err)
+	}
 	x := newExecutioner(t, s.URL)
 	random := rand.New(rand.NewPCG(11, 12)) // #nosec G404 -- a repeatable test
 	files := []string{keepEvidence(t, dir, "one", s.Break()), keepEvidence(t, dir, "other", s.Break())}
@@ -132,8 +136,13 @@ func TestProve_killed(t *testing.T) {
 	for _, file := range files {
 		run := func(m *moment) error {
 			cmd := command(t, "prove", file, "--rpc", x.URL, "--key", key, "--poll", "5ms", "--confirmations", "2", "--json")
-			var loud bytes.Buffer
-			cmd.Stderr = &loud
+			var loud bytes.Buffer // all that it writes
+			cmd.Stdout, cmd.Stderr = &loud, &loud
+			defer func() {
+				if bytes.Contains(loud.Bytes(), secret) {
+					t.Error("the key is in the output")
+				}
+			}()
 			started := make(chan struct{})
 			x.aim(m, func() { <-started; _ = cmd.Process.Kill() })
 			if err := cmd.Start(); err != nil {

@@ -70,10 +70,21 @@ func (s *submitBench) withoutV2(t *testing.T) {
 		}
 		p := s.propose(t, 72, both(status(404)), both(honest))
 		checkTaken(t, s.submit(t, p, v2, mediaSSZ))
-		if n := len(s.a.seen(p.parent, v1)) + len(s.b.seen(p.parent, v1)); n > 0 {
-			t.Errorf("v1 was called %d times: a v2 block must not be unblinded to us", n)
-		}
 	})
+	for _, code := range []int{404, 400} {
+		t.Run(fmt.Sprintf("v1 takes it after %d", code), func(t *testing.T) {
+			p := s.propose(t, 72, onBlock(func(c *call) bool {
+				if c.is(v2) {
+					return c.write(message(code, "", nil))
+				}
+				return honest(c)
+			}), noBid)
+			checkTaken(t, s.submit(t, p, v2, mediaSSZ))
+			if n := len(s.a.seen(p.parent, v1)); n != 1 {
+				t.Errorf("v1 was called %d times, want once", n)
+			}
+		})
+	}
 	t.Run("nobody takes it", func(t *testing.T) {
 		p := s.propose(t, 72, onBlock(status(404)), onBlock(status(404)))
 		s.submit(t, p, v2, mediaSSZ).refused(t, 500, "no_payload") // 502 would be taken for a success

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -21,37 +18,6 @@ func spareProcessors() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 2)
 	}
-}
-
-// cpu is the processor time of two processes.
-type cpu struct{ sidecar, here time.Duration }
-
-// tick is the unit of /proc/PID/stat. [proc_pid_stat(5): sysconf(_SC_CLK_TCK)]
-const tick = 10 * time.Millisecond
-
-func cpuOf(pid int) (c cpu) {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err == nil {
-		c.here = time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-	for _, i := range []int{11, 12} { // utime and stime, counted after the name
-		if i < len(fields) {
-			n, _ := strconv.Atoi(string(fields[i]))
-			c.sidecar += time.Duration(n) * tick
-		}
-	}
-	return c
-}
-
-func (c cpu) report(since cpu, elapsed time.Duration, promises int) {
-	of := func(d time.Duration) float64 { return d.Seconds() / elapsed.Seconds() }
-	each := func(d time.Duration) time.Duration {
-		return (d / time.Duration(max(promises, 1))).Round(time.Microsecond)
-	}
-	side, here := c.sidecar-since.sidecar, c.here-since.here
-	fmt.Printf("         processors: sidecar %.2f (%v a promise), generator and chain %.2f (%v a promise)\n", of(side), each(side), of(here), each(here))
 }
 
 // floor is what a promise costs at least, without anything around it: two syncs,

@@ -62,6 +62,7 @@ type load struct {
 	first    []time.Duration // of each sender
 	refusals map[string]int
 	elapsed  time.Duration
+	cpu, own time.Duration // processor time of the sidecar, and of this process with the chain
 }
 
 // run asks for every chain's promises, each client for one after the other. A
@@ -168,6 +169,10 @@ func (l *load) report() {
 	s50, s99 := at(l.probe.took, 50), at(l.probe.took, 99)
 	fmt.Printf("%-8d %9d %10.0f %9.2f %9.2f %9.2f %9.2f %9.2f %9.2f %9.2f %9d\n", l.clients, n, float64(n)/spent.Seconds(),
 		ms(p50), ms(p99), ms(most), ms(s50), ms(s99), ms(p50)/ms(s50), ms(p99)/ms(s99), refused)
+	if n > 0 {
+		fmt.Printf("         processor time of a promise: sidecar %d µs, load and chain %d µs; busy %.2f and %.2f processors\n",
+			(l.cpu / time.Duration(n)).Microseconds(), (l.own / time.Duration(n)).Microseconds(), l.cpu.Seconds()/l.elapsed.Seconds(), l.own.Seconds()/l.elapsed.Seconds())
+	}
 	fmt.Printf("         the first of a sender: p50 %.2f p99 %.2f ms\n", ms(at(l.first, 50)), ms(at(l.first, 99)))
 	for _, reason := range slices.Sorted(maps.Keys(l.refusals)) {
 		fmt.Printf("         refused %d times: %.160s\n", l.refusals[reason], reason)

@@ -91,8 +91,7 @@ func one(bin, dir string, clients, most int) (err error) {
 		return err
 	}
 	// #nosec G204 -- the binary that is measured
-	cmd := exec.Command(bin, "run", "--config", path)
-	side, err := devnet.Spawn(ctx, n, cmd)
+	side, err := devnet.Spawn(ctx, n, exec.Command(bin, "run", "--config", path))
 	if err != nil {
 		return err
 	}
@@ -117,13 +116,12 @@ func one(bin, dir string, clients, most int) (err error) {
 	during := make(chan struct{})
 	loaded, stop := context.WithCancel(ctx)
 	go func() { defer close(during); h.askFor(loaded, time.Minute) }()
-	before := cpuOf(cmd.Process.Pid)
+	before, own := processorTime(side.PID()), processorTime(os.Getpid())
 	l.run(chains)
-	spent := cpuOf(cmd.Process.Pid)
+	l.cpu, l.own = processorTime(side.PID())-before, processorTime(os.Getpid())-own
 	stop()
 	<-during
 	l.report()
-	spent.report(before, l.elapsed, len(l.took))
 	h.report(idle)
 	if clients == 1 {
 		if err := floor(at(p.took, 50)); err != nil {

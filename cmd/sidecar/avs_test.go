@@ -3,11 +3,14 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
 
 	"sidecar/slashing/restake"
 	"sidecar/slashing/slashingtest"
@@ -167,5 +170,20 @@ func TestAvs_slashers(t *testing.T) {
 	}
 	if strings.Count(out, "warning: ") != 2 {
 		t.Errorf("warnings:\n%s", out)
+	}
+	// The same game behind proxies. [EIP-1167, EIP-1967]
+	minimal := c.Create(c.Owner, slices.Concat(common.FromHex("0x3d602d80600a3d3981f3363d3d373d3d3d363d73"), game[:], common.FromHex("0x5af43d82803e903d91602b57fd5bf3")))
+	slot := crypto.Keccak256Hash([]byte("eip1967.proxy.implementation")).Big()
+	slot.Sub(slot, big.NewInt(1))
+	upgradeable := c.Create(c.Owner, slices.Concat([]byte{0x73}, game[:], []byte{0x7f}, slot.FillBytes(make([]byte, 32)), common.FromHex("0x55600060005360016000f3")))
+	out, err = c.run(t.Context(), "avs", "status", "--manager", c.Manager.Hex(), "--rpc", c.URL, "--operator", c.Operator.Address.Hex(), "--at", "latest",
+		"--slasher", minimal.Hex(), "--slasher", upgradeable.Hex())
+	if err != nil || strings.Count(out, "warning: ") != 3 {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, want := range []string{minimal.Hex() + ": cannot be defended", upgradeable.Hex() + ": cannot be defended", upgradeable.Hex() + ": a proxy of " + game.Hex()} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
 	}
 }

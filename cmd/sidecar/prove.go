@@ -28,7 +28,9 @@ command goes on where it was. What is sent is in a journal on disk first.
   --password-file FILE  of the keystore
   --dry-run             only ask the contract; needs no key
   --submit-only         stop when the proof is submitted, deep enough; somebody has to execute after the delay
-  --burn                also move the slashed stake to where it goes, the burn address
+  --burn                also move the slashed stake to where it goes: the burn address, or whom the set pays
+  --registration FILE   the promise's slasher is of the Universal Registry Contract: slash the collateral there; docs/proving.md
+                        says what is in FILE. There is no delay: --submit-only and --burn are not for it
   --journal FILE        default: the key's file with .journal after it
   --confirmations N     blocks an effect must have lasted, default 12, at most 64
   --max-fee-gwei N      never pay more per gas, default 200
@@ -162,6 +164,7 @@ func prove(ctx context.Context, args []string) error {
 	var c chainFlags
 	c.define(flags)
 	dryRun, submitOnly, burn := flags.Bool("dry-run", false, ""), flags.Bool("submit-only", false, ""), flags.Bool("burn", false, "")
+	registration := flags.String("registration", "", "")
 	switch rest, err := parseMixed(flags, args, proveUsage); {
 	case errors.Is(err, flag.ErrHelp):
 		return show(proveUsage)
@@ -181,6 +184,12 @@ func prove(ctx context.Context, args []string) error {
 		return err
 	}
 	defer n.Close()
+	if *registration != "" {
+		if *submitOnly || *burn {
+			return errUsage.With("--submit-only and --burn are not for --registration")
+		}
+		return c.punish(ctx, n, f, *registration, *dryRun)
+	}
 	if *dryRun {
 		return c.examine(ctx, n, f)
 	}

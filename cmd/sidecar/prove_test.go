@@ -16,6 +16,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
 
+	"sidecar/contracts/bindings"
 	"sidecar/slashing/evidence"
 	"sidecar/slashing/onchain"
 	"sidecar/slashing/slashingtest"
@@ -169,5 +170,62 @@ func TestProve(t *testing.T) {
 	}
 	if nonce, _, _ := c.Account(c.Prover.Address, c.Head()); nonce != 3 {
 		t.Errorf("%d transactions, want 3", nonce)
+	}
+}
+
+// TestProve_exits: what a supervisor reads: a journal in use or damaged, a run
+// that was interrupted, a veto.
+func TestProve_exits(t *testing.T) {
+	c := newCourt(t)
+	c.Restake(c.core, func() {})
+	c.Mine()
+	guilty := c.file("guilty.json", c.Break())
+	c.Mine()
+	key := c.write("key", []byte(hex.EncodeToString(crypto.FromECDSA(c.Prover.Key))))
+	journal := key + ".journal"
+	args := []string{"prove", guilty, "--rpc", c.URL, "--key", key, "--poll", "5ms", "--confirmations", "2", "--json"}
+	want := func(ctx context.Context, code int, text string, more ...string) {
+		t.Helper()
+		if _, err := c.run(ctx, append(args, more...)...); err == nil || exitCode(err) != code || !strings.Contains(err.Error(), text) {
+			t.Errorf("code %d, %v; want %d, %s", exitCode(err), err, code, text)
+		}
+	}
+	held, err := onchain.OpenJournal(journal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t.Context(), 5, "journal_locked")
+	_ = held.Close()
+	want(t.Context(), 5, "journal_broken", "--journal", c.write("damaged", []byte("{}x\n")))
+	// Interrupted when its transaction is on disk, and nobody mines.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	go func() {
+		for ctx.Err() == nil {
+			if info, err := os.Stat(journal); err == nil && info.Size() > 0 {
+				cancel()
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	want(ctx, exitUnfinished, "onchain_unfinished")
+	stop := c.live()
+	out, err := c.run(t.Context(), append(args, "--submit-only")...)
+	stop()
+	var r struct{ ID common.Hash }
+	if err := errors.Join(err, json.Unmarshal([]byte(out), &r)); err != nil {
+		t.Fatal(err)
+	}
+	manager := slashingtest.Load(t, bindings.PreconfServiceManager)
+	veto, err := manager.ABI.Pack("veto", [32]byte(r.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if receipt := c.Try(c.Guardian, &c.Manager, veto); receipt.Status != 1 {
+		t.Skip("the delay was over before the veto") // a machine that stood still
+	}
+	want(t.Context(), 7, "fault_vetoed")
+	if nonce, _, _ := c.Account(c.Prover.Address, c.Head()); nonce != 1 {
+		t.Errorf("%d transactions, want one", nonce)
 	}
 }

@@ -24,6 +24,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.spawn(g.watchPaths)
 	g.spawn(g.follow)
 	g.spawn(g.watch)
+	g.spawn(g.watchRisks)
 	g.resume()
 	for {
 		pause(ctx, g.Clock.Until(g.nextCutoff()))

@@ -10,7 +10,6 @@ import (
 
 	"sidecar/chain"
 	"sidecar/commitments"
-	"sidecar/internal/events"
 	"sidecar/modules"
 )
 
@@ -33,11 +32,12 @@ type diary struct {
 	inside map[phase0.Hash32]int
 	events map[phase0.Slot][]modules.Event
 	newest phase0.Slot // of events
-	edits  uint64      // of times
+	risks  map[phase0.Slot]map[phase0.Hash32][]commitments.Step
+	edits  uint64 // of times and risks
 }
 
 func newDiary(clock *chain.Clock) *diary {
-	return &diary{clock: clock, times: map[phase0.Hash32]times{}, inside: map[phase0.Hash32]int{}, events: map[phase0.Slot][]modules.Event{}}
+	return &diary{clock: clock, times: map[phase0.Hash32]times{}, inside: map[phase0.Hash32]int{}, events: map[phase0.Slot][]modules.Event{}, risks: map[phase0.Slot]map[phase0.Hash32][]commitments.Step{}}
 }
 
 // enter notes a request that is being worked on, until leave.
@@ -90,7 +90,7 @@ func (d *diary) edit(hash phase0.Hash32, change func(*times)) {
 	}
 }
 
-// version grows with every change of times.
+// version grows with every change of times and risks.
 func (d *diary) version() uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -153,7 +153,7 @@ func (g *Gateway) follow(ctx context.Context) {
 			g.diary.add(all)
 			seq = all[len(all)-1].Seq
 			g.hub.look()
-		case errors.Is(err, events.ErrCursor): // the log is another: begin again
+		case errors.Is(err, modules.ErrCursor): // the log is another: begin again
 			g.diary.forget()
 			seq = 0
 			pause(ctx, time.Second)

@@ -36,6 +36,7 @@ var (
 	ErrTooLate   = fault.Define("too_late", fault.Rejected, "The slot no longer takes commitments.")
 	ErrTooEarly  = fault.Define("too_early", fault.Rejected, "The slot is too far ahead to take commitments.")
 	ErrNoPath    = fault.Define("no_path", fault.Rejected, "No relay or builder at hand is proven to take the constraints that would keep this promise, and to prove its bids.")
+	ErrSlasher   = fault.Define("slasher_refused", fault.Rejected, "The request names a contract as its slasher that the operator does not promise under.")
 	ErrExclusive = fault.Define("sold_elsewhere", fault.Rejected, "The validator's slots are sold through another protocol and never promised here.")
 	ErrForeign   = fault.Define("foreign_delegation", fault.Rejected, "The validator's key delegated this slot to someone else: the slot is stopped, and the key may be in use in two places.")
 	ErrFullGas   = fault.Define("slot_full_gas", fault.Rejected, "The slot has no gas left for this request.")
@@ -104,10 +105,13 @@ type Config struct {
 	// GasPercent of the gas limit at the slot is the limit of gas, in place of
 	// Limit.Gas, once Head tells a gas limit. Head returns the latest execution block
 	// that is known and never waits. Optional.
-	GasPercent  uint64
-	Head        func() (modules.Head, bool)
-	MaxCount    int // promises of one slot; default 128
-	MaxRequests int // API calls at a time; one more is ErrBusy. Default 128
+	GasPercent uint64
+	Head       func() (modules.Head, bool)
+	MaxCount   int // promises of one slot; default 128
+	// MaxRequests is how many API calls run at a time. As many requests for promises
+	// may wait for half a second, those that offer most first; others are ErrBusy.
+	// Default 128.
+	MaxRequests int
 	// MaxSubscribers is how many may be told what becomes of requests as it
 	// happens. Default 256.
 	MaxSubscribers int
@@ -121,6 +125,9 @@ type Config struct {
 	// TargetsFor are those that serve a proposer: no other may hear of its
 	// slots, and no other's bid would be taken. Default: Targets.
 	TargetsFor func(proposer phase0.BLSPubKey) []Target
+	// Slashers are the contracts that promises may name, beside the zero address.
+	// Optional: without any, whatever a request says.
+	Slashers []bellatrix.ExecutionAddress
 	// Exclusive names the protocol that a proposer's slots are sold through
 	// elsewhere; "" if none. Optional.
 	Exclusive func(proposer phase0.BLSPubKey) string
@@ -156,6 +163,7 @@ type Gateway struct {
 	standing               *standing
 	leastLead              time.Duration  // of any target, when New was called
 	places                 *quota.Places  // MaxRequests
+	line                   *quota.Line    // before them, as long again
 	buckets                *quota.Buckets // of callers
 	diary                  *diary
 	hub                    *hub
@@ -163,6 +171,7 @@ type Gateway struct {
 	draining               atomic.Bool
 	quotes                 quotes
 	writeWithin, heartbeat time.Duration // of subscribers
+	waitFor                time.Duration // in the line
 
 	mu      sync.Mutex      // over the rest, but wg
 	work    context.Context // of everything in the background; Run ends it
@@ -219,7 +228,7 @@ func New(c Config) (*Gateway, error) {
 	}
 	g := &Gateway{
 		Config: c, domain: c.Spec.Domain(chain.DomainCommitBoost), paths: newPaths(c.Clock, c.Spec.SlotDuration), standing: newStanding(c.MaxUnproven),
-		places: quota.NewPlaces(c.MaxRequests), buckets: quota.NewBuckets(maxCallers), diary: newDiary(c.Clock), hub: newHub(c.MaxSubscribers), writeWithin: writeWithin, heartbeat: heartbeat,
+		places: quota.NewPlaces(c.MaxRequests), buckets: quota.NewBuckets(maxCallers), diary: newDiary(c.Clock), hub: newHub(c.MaxSubscribers), writeWithin: writeWithin, heartbeat: heartbeat, waitFor: queueFor,
 		sending: map[commitments.PageID]bool{}, shut: map[commitments.PageID]bool{},
 		foreign: map[commitments.PageID]string{}, leastLead: c.Lead,
 	}
@@ -232,6 +241,7 @@ func New(c Config) (*Gateway, error) {
 		g.PostsEnd = 500 * time.Millisecond
 	}
 	g.PostsEnd = min(g.PostsEnd, g.leastLead/4)
+	g.line = quota.NewLine(g.places, c.MaxRequests)
 	g.work, g.cancel = context.WithCancel(context.Background())
 	return g, nil
 }

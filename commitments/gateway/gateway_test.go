@@ -132,6 +132,7 @@ func TestCommit_Refusals(t *testing.T) {
 		want  error
 	}{
 		{"not ours", nil, slotRequest(105), ErrNotOurs},
+		{"a slasher of its own", func(h *house) { h.Slashers = []bellatrix.ExecutionAddress{{9}, {8}} }, slotRequest(104), ErrSlasher},
 		{"past", nil, slotRequest(99), ErrTooLate},
 		{"running", nil, slotRequest(100), ErrTooLate},
 		{"at the cut-off", func(h *house) { h.setSlot(103, 8*time.Second) }, slotRequest(104), ErrTooLate},

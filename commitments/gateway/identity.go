@@ -235,28 +235,6 @@ func retryAfter(err error) time.Duration {
 	return time.Second
 }
 
-// seat takes a place for one call, which leave gives back. Fault: ErrBusy.
-func (g *Gateway) seat(c caller, promise bool) (leave func(), err error) {
-	rank, name := quota.StrangersQuestion, c.name
-	switch {
-	case (c.known || c.local) && promise:
-		rank = quota.KnownPromise
-	case c.known || c.local:
-		rank = quota.KnownQuestion
-	case promise:
-		rank = quota.StrangersPromise
-	}
-	if c.local {
-		name = ""
-	}
-	leave, ok := g.places.Enter(name, rank)
-	if !ok {
-		g.Metrics.shed(c, promise)
-		return nil, ErrBusy
-	}
-	return leave, nil
-}
-
 func (g *Gateway) address(a asked) (from netip.Addr, direct bool, err error) {
 	return g.Access.From(a.remote, a.header)
 }

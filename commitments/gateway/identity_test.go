@@ -317,6 +317,7 @@ func TestSeats(t *testing.T) {
 func BenchmarkGreet(b *testing.B) {
 	clock := chain.NewClock(testSpec(), nil)
 	g := &Gateway{places: quota.NewPlaces(128), buckets: quota.NewBuckets(maxCallers), diary: newDiary(clock)}
+	g.line = quota.NewLine(g.places, 128)
 	g.Clock, g.Access = clock, Access{Rate: quota.Rate{PerSecond: 1e9, Burst: 1e9}, ForwardedHeader: "X-Forwarded-For"}
 	none := func(string) string { return "" }
 	for name, from := range map[string]string{"local": "127.0.0.1", "stranger": "9.9.9.9"} {
@@ -327,7 +328,7 @@ func BenchmarkGreet(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				leave, err := g.seat(c, true)
+				leave, err := g.seatFor(b.Context(), c, nil)
 				if err != nil {
 					b.Fatal(err)
 				}

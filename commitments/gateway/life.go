@@ -18,9 +18,10 @@ const OutcomeNoSafeBlock = "no_safe_block"
 // facts are all that is known of one promise.
 type facts struct {
 	page   commitments.Page
-	index  int             // of the promise
-	events []modules.Event // of the page's slot and proposer, in order
-	times  times           // of this process
+	index  int                // of the promise
+	events []modules.Event    // of the page's slot and proposer, in order
+	risks  []commitments.Step // that this process saw, in order
+	times  times              // of this process
 	now    phase0.Slot
 }
 
@@ -38,12 +39,16 @@ func life(f facts) commitments.Status {
 	}
 	s.Steps = f.promised(p)
 	s.Steps = append(s.Steps, f.sent()...)
+	s.Steps = append(s.Steps, f.risks...)
 	chain := f.proposed()
 	s.Steps = append(s.Steps, chain...)
 	judged, v := f.judged(p.Commitment.RequestHash)
 	s.Steps = append(s.Steps, judged...)
 
 	s.State = furthest(s.Steps[:len(s.Steps)-len(chain)-len(judged)])
+	if at := f.risk(); at != "" && s.State != commitments.StateBidVerified && len(chain) == 0 && len(judged) == 0 {
+		s.State, s.Reason = commitments.StateAtRisk, at
+	}
 	if len(chain) > 0 { // a reorganisation takes back what was said before
 		s.State, s.BlockHash = chain[len(chain)-1].State, chain[len(chain)-1].BlockHash
 	}
@@ -101,6 +106,14 @@ func (f *facts) sent() (steps []commitments.Step) {
 		steps = append(steps, step)
 	}
 	return steps
+}
+
+// risk is why the promise is at risk, "" if it is not.
+func (f *facts) risk() string {
+	if n := len(f.risks); n > 0 && f.risks[n-1].Outcome != outcomeCured {
+		return f.risks[n-1].Reason
+	}
+	return ""
 }
 
 // proposed is what the chain had in the slot, by the log of events.
@@ -212,6 +225,8 @@ func furthest(steps []commitments.Step) (state commitments.State) {
 		switch {
 		case s.State == commitments.StatePosted && s.Outcome != "accepted":
 			continue // refused: sealed is as far as it came
+		case s.State == commitments.StateAtRisk:
+			continue // beside the road, not on it
 		case rank < 0: // a bid, or none: the latter word counts
 			rank = len(order)
 		}

@@ -22,6 +22,8 @@ type Metrics struct {
 	turned    *metrics.CounterVec
 	listeners *metrics.Gauge
 	cut       *metrics.Counter
+	risky     *metrics.GaugeVec
+	unsure    *metrics.Counter
 }
 
 // NewMetrics registers the metrics of this package.
@@ -66,6 +68,12 @@ func NewMetrics(r *metrics.Registry) *Metrics {
 		}),
 		cut: r.Counter(metrics.Opts{
 			Name: "sidecar_gateway_subscribers_dropped_total", Help: "Subscribers dropped because they read too slowly, were silent, or sent too much.",
+		}),
+		risky: r.GaugeVec(metrics.Opts{
+			Name: "sidecar_promises_at_risk", Help: "Open promises that their slot's block may not be able to keep as the chain stands, by reason.",
+		}, "reason"),
+		unsure: r.Counter(metrics.Opts{
+			Name: "sidecar_promises_unreviewed_total", Help: "Looks at open promises that told nothing, because a node or a module did not.",
 		}),
 	}
 }
@@ -172,5 +180,24 @@ func (m *Metrics) unproven(relay string, is bool) {
 func (m *Metrics) foreign(relay, result string) {
 	if m != nil {
 		m.foreigns.With(relay, result).Inc()
+	}
+}
+
+// risks shows how many promises are at risk; before are the reasons that were shown.
+func (m *Metrics) risks(count, before map[string]int) {
+	if m == nil {
+		return
+	}
+	for reason := range before {
+		m.risky.With(reason).Set(float64(count[reason]))
+	}
+	for reason, n := range count {
+		m.risky.With(reason).Set(float64(n))
+	}
+}
+
+func (m *Metrics) unreviewed() {
+	if m != nil {
+		m.unsure.Inc()
 	}
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/holiman/uint256"
 
@@ -59,6 +61,9 @@ func (g *Gateway) Price(ctx context.Context, r commitments.Request) (commitments
 // placed finds the page that a request is for; quoted, unless 0, is the slot to
 // take if the request leaves it to us.
 func (g *Gateway) placed(ctx context.Context, m modules.Module, info modules.Info, r commitments.Request, quoted phase0.Slot) (commitments.PageID, error) {
+	if len(g.Slashers) > 0 && r.Slasher != (bellatrix.ExecutionAddress{}) && !slices.Contains(g.Slashers, r.Slasher) {
+		return commitments.PageID{}, ErrSlasher.With("%s", r.Slasher)
+	}
 	if err := g.Schedule.Ready(); err != nil {
 		return commitments.PageID{}, err
 	}

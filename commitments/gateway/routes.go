@@ -57,20 +57,27 @@ func (g *Gateway) maxBody() int {
 }
 
 // limited refuses callers we do not serve, and calls beyond what may run at a
-// time, rather than let them wait.
+// time, rather than let them wait; requests for promises wait a little.
 func (g *Gateway) limited(promise bool, h httpd.Handler) httpd.Handler {
 	return func(ctx context.Context, r httpd.Request) (httpd.Response, error) {
 		c, err := g.greet(askedBy(r))
 		if err != nil {
 			return busyResponse(err), err
 		}
-		leave, err := g.seat(c, promise)
+		leave, err := g.seatBy(ctx, c, promise, r)
 		if err != nil {
 			return busyResponse(err), err
 		}
 		defer leave()
 		return h(ctx, r)
 	}
+}
+
+func (g *Gateway) seatBy(ctx context.Context, c caller, promise bool, r httpd.Request) (leave func(), err error) {
+	if !promise {
+		return g.seat(c)
+	}
+	return g.seatFor(ctx, c, func() (commitments.Request, error) { return body(r) })
 }
 
 // busyResponse says when to ask again.

@@ -309,6 +309,7 @@ func FuzzRPC(f *testing.F) {
 		Views: nothing{}, Schedule: &schedule{err: errNode}, Clock: clock, Log: slog.New(slog.DiscardHandler),
 		Modules: func() []modules.Module { return []modules.Module{&module{}} },
 	}, places: quota.NewPlaces(8), buckets: quota.NewBuckets(8), diary: newDiary(clock), hub: newHub(1)}
+	g.line = quota.NewLine(g.places, 8)
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if r, err := decodeRequest(body); err == nil {
 			var again commitments.Request

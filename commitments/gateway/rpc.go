@@ -146,7 +146,7 @@ func (g *Gateway) call(ctx context.Context, c caller, raw json.RawMessage) *rpcR
 	if r.ID == nil {
 		return nil
 	}
-	leave, err := g.seat(c, r.Method == "commitmentRequest")
+	leave, err := g.seatOf(ctx, c, r)
 	if err != nil {
 		answer := failure(r.ID, err)
 		answer.busy = err
@@ -158,6 +158,16 @@ func (g *Gateway) call(ctx context.Context, c caller, raw json.RawMessage) *rpcR
 		return failure(r.ID, err)
 	}
 	return answer
+}
+
+func (g *Gateway) seatOf(ctx context.Context, c caller, r rpcRequest) (leave func(), err error) {
+	if r.Method != "commitmentRequest" {
+		return g.seat(c)
+	}
+	return g.seatFor(ctx, c, func() (commitments.Request, error) {
+		req, _, err := paramQuoted(r.Params)
+		return req, err
+	})
 }
 
 // validID wants a string, a number, null or nothing.

@@ -17,7 +17,7 @@ func (g *Gateway) Status(hash phase0.Hash32) (commitments.Status, error) {
 	if ok {
 		page := g.Views.Page(id)
 		if i := slices.IndexFunc(page.Promises, func(p commitments.Promise) bool { return p.Commitment.RequestHash == hash }); i >= 0 {
-			return life(facts{page: page, index: i, events: g.diary.about(id), times: seen, now: g.Clock.Slot()}), nil
+			return life(facts{page: page, index: i, events: g.diary.about(id), risks: g.diary.risksOf(id.Slot, hash), times: seen, now: g.Clock.Slot()}), nil
 		}
 	}
 	if !inside {

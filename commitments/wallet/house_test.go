@@ -136,9 +136,15 @@ func (h *house) setSlot(slot phase0.Slot, into time.Duration) {
 func (h *house) tx(nonce uint64, value int64) (raw string, hash string) {
 	h.t.Helper()
 	to := common.Address{1}
-	tx, err := types.SignNewTx(h.key, types.LatestSignerForChainID(big.NewInt(1337)), &types.DynamicFeeTx{
+	return h.signed(&types.DynamicFeeTx{
 		ChainID: big.NewInt(1337), Nonce: nonce, GasTipCap: big.NewInt(gwei), GasFeeCap: big.NewInt(100 * gwei), Gas: 21000, To: &to, Value: big.NewInt(value),
 	})
+}
+
+// signed is a transaction of the house's key.
+func (h *house) signed(data types.TxData) (raw string, hash string) {
+	h.t.Helper()
+	tx, err := types.SignNewTx(h.key, types.LatestSignerForChainID(big.NewInt(1337)), data)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -318,10 +324,23 @@ func (g *gate) Commit(_ context.Context, r commitments.Request) (s commitments.S
 		}
 	}
 	s = commitments.SignedCommitment{
-		Commitment: commitments.Commitment{Type: r.Type, Payload: r.Payload, RequestHash: r.Hash(), Slasher: r.Slasher}, Nonce: 1, Signature: make([]byte, 65),
+		Commitment: commitments.Commitment{Type: r.Type, Payload: commitments.PromisedPayload(r), RequestHash: r.Hash(), Slasher: r.Slasher}, Nonce: 1, Signature: make([]byte, 65),
 	}
 	g.add(slot, s)
 	return s, nil
+}
+
+func (g *gate) Result(_ context.Context, hash phase0.Hash32) (commitments.SignedCommitment, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, p := range g.pages {
+		for _, old := range p.Promises {
+			if old.Commitment.RequestHash == hash {
+				return old.SignedCommitment, nil
+			}
+		}
+	}
+	return commitments.SignedCommitment{}, errors.New("no such promise")
 }
 
 func (g *gate) add(slot phase0.Slot, s commitments.SignedCommitment) {

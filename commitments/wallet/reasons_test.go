@@ -20,7 +20,7 @@ func TestReasons(t *testing.T) {
 		gateway.ErrFullGas, modules.ErrFullBlobs, gateway.ErrFullBytes, gateway.ErrFullCount, ledger.ErrSlashable,
 		inclusion.ErrTxTooBig, inclusion.ErrTxType, inclusion.ErrWrongChain, inclusion.ErrSignature, inclusion.ErrGasAboveCap, inclusion.ErrGasBelow,
 		inclusion.ErrFees, inclusion.ErrSlotPassed, inclusion.ErrWorstBaseFee, inclusion.ErrTipTooLow, inclusion.ErrSenderHasCode, inclusion.ErrNonceTooLow,
-		inclusion.ErrNonceGap, inclusion.ErrNonceConflict, inclusion.ErrPromised, inclusion.ErrBalance,
+		inclusion.ErrNonceGap, inclusion.ErrNonceConflict, inclusion.ErrPromised, inclusion.ErrBalance, inclusion.ErrAuthorityOpen,
 	} {
 		codes = append(codes, f.Code)
 	}

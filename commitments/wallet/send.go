@@ -9,7 +9,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/ethereum/go-ethereum/core/types"
 
 	"sidecar/commitments"
 	"sidecar/fault"
@@ -33,7 +35,11 @@ var tryNext = []string{
 
 // ours are the reasons for which a transaction is never handed to the node: it
 // would compete with what is promised already.
-var ours = []string{"nonce_conflict", "tx_already_promised", "slashable"}
+var ours = []string{"nonce_conflict", "tx_already_promised", "slashable", "authority_has_promises"}
+
+// maxAuthorizations is how many authorizations are looked at before a transaction is
+// passed on: the signer of each has to be recovered.
+const maxAuthorizations = 32
 
 // sent is a transaction that was taken.
 type sent struct {
@@ -102,9 +108,9 @@ func (w *Wallet) promise(ctx context.Context, t transaction) (sent, error) {
 		return sent{}, err
 	}
 	if p, ok := w.promised.of(t.hash, now); ok && p.page.Slot > head.Slot {
-		// The gateway has the answer, and signs it if a crash came between.
-		c := p.Commitment
-		_, err := w.Gateway.Commit(ctx, commitments.Request{Type: c.Type, Payload: c.Payload, Slasher: c.Slasher})
+		// The gateway has the answer, and signs it if a crash came between. Of blobs what
+		// is promised is not what was asked: only the hash of the request finds it.
+		_, err := w.Gateway.Result(ctx, p.Commitment.RequestHash)
 		return sent{p.page.Slot, "known"}, err
 	}
 	slots, err := w.open(ctx)
@@ -202,7 +208,31 @@ func (w *Wallet) mayForward(ctx context.Context, t transaction, err error) bool 
 		return false
 	}
 	head, err := w.Node.Head(ctx)
-	return err == nil && !w.promised.nonces(t.sender, head.Slot, w.Clock.Slot())[t.nonce]
+	return err == nil && !w.promised.nonces(t.sender, head.Slot, w.Clock.Slot())[t.nonce] && !w.authorizes(t, head.Slot)
+}
+
+// authorizes says whether a transaction has an authorization of an account with
+// promises for slots after head, which may spend a nonce that they need, or so many
+// that it is not looked for. [EIP-7702]
+func (w *Wallet) authorizes(t transaction, head phase0.Slot) bool {
+	if t.raw[0] != types.SetCodeTxType {
+		return false
+	}
+	tx := new(types.Transaction)
+	if tx.UnmarshalBinary(t.raw) != nil {
+		return true
+	}
+	list := tx.SetCodeAuthorizations()
+	if len(list) > maxAuthorizations {
+		return true
+	}
+	for i := range list {
+		who, err := list[i].Authority()
+		if err == nil && len(w.promised.nonces(bellatrix.ExecutionAddress(who), head, w.Clock.Slot())) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func rawParams(raw []byte) json.RawMessage { return json.RawMessage(fmt.Sprintf("[\"%#x\"]", raw)) }

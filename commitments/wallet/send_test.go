@@ -1,6 +1,7 @@
 package wallet
 
 import (
+	"crypto/ecdsa"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -9,6 +10,10 @@ import (
 	"testing"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/crypto/kzg4844"
+	"github.com/holiman/uint256"
 
 	"sidecar/commitments"
 	"sidecar/fault"
@@ -192,6 +197,67 @@ func TestSend_Again(t *testing.T) {
 	var got struct{ Slot uint64 }
 	if a := h.call("preconf_getCommitment", hash); json.Unmarshal(a.Result, &got) != nil || got.Slot != 104 {
 		t.Errorf("commitment %s, want that of slot 104", a.Result)
+	}
+}
+
+// TestSend_BlobsAgain: what is promised of a transaction with blobs is its canonical
+// form, which nobody can ask for; the same promise answers all the same.
+func TestSend_BlobsAgain(t *testing.T) {
+	h := open(t, func(c *Config) { c.Type = commitments.TypeInclusion })
+	s := types.NewBlobTxSidecar(types.BlobSidecarVersion1, make([]kzg4844.Blob, 1), make([]kzg4844.Commitment, 1), make([]kzg4844.Proof, kzg4844.CellProofsPerBlob))
+	raw, hash := h.signed(&types.BlobTx{
+		ChainID: uint256.NewInt(1337), GasTipCap: uint256.NewInt(gwei), GasFeeCap: uint256.NewInt(100 * gwei), Gas: 21000,
+		Value: new(uint256.Int), BlobFeeCap: uint256.NewInt(gwei), BlobHashes: s.BlobHashes(), Sidecar: s,
+	})
+	for range 2 {
+		h.call("eth_sendRawTransaction", raw).want(t, `"`+hash+`"`)
+	}
+	if len(h.gate.pages) != 1 || len(h.gate.pages[0].Promises) != 1 || len(h.gate.asked) != 1 {
+		t.Errorf("%d requests, %d pages; want one promise", len(h.gate.asked), len(h.gate.pages))
+	}
+}
+
+// TestSend_Authority: a transaction with an authorization of an account that has open
+// promises would spend the nonce they need. It is never passed on, whatever it was
+// refused for; one of an account without is.
+func TestSend_Authority(t *testing.T) {
+	h := open(t, func(c *Config) { c.Passthrough = true })
+	h.node.answer("eth_sendRawTransaction", func([]json.RawMessage) any { return "0x01" })
+	promised, _ := h.tx(0, 1)
+	h.call("eth_sendRawTransaction", promised)
+	errAuthority := fault.Define("authority_has_promises", fault.Rejected, "")
+	other, err := crypto.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	setCode := func(by *ecdsa.PrivateKey, times int) string {
+		auth, err := types.SignSetCode(by, types.SetCodeAuthorization{ChainID: *uint256.NewInt(1337), Nonce: 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mine := h.key
+		h.key = other
+		defer func() { h.key = mine }()
+		raw, _ := h.signed(&types.SetCodeTx{
+			ChainID: uint256.NewInt(1337), GasTipCap: uint256.NewInt(gwei), GasFeeCap: uint256.NewInt(100 * gwei), Gas: 500_000,
+			Value: new(uint256.Int), AuthList: slices.Repeat([]types.SetCodeAuthorization{auth}, times),
+		})
+		return raw
+	}
+	for _, tt := range []struct {
+		err    error
+		raw    string
+		passed int
+	}{
+		{errAuthority, setCode(h.key, 1), 0}, {errFull, setCode(h.key, 1), 0}, {errFull, setCode(other, 33), 0}, {errFull, setCode(other, 1), 1},
+	} {
+		h.gate.set(102, tt.err)
+		h.gate.set(104, tt.err)
+		before := h.node.asked("eth_sendRawTransaction")
+		h.call("eth_sendRawTransaction", tt.raw)
+		if n := h.node.asked("eth_sendRawTransaction") - before; n != tt.passed {
+			t.Errorf("%s: the node got %d, want %d", fault.Code(tt.err), n, tt.passed)
+		}
 	}
 }
 

@@ -51,6 +51,7 @@ type (
 	// modules.ErrUnpriced.
 	Gateway interface {
 		Commit(ctx context.Context, r commitments.Request) (commitments.SignedCommitment, error)
+		Result(ctx context.Context, requestHash phase0.Hash32) (commitments.SignedCommitment, error)
 		Price(ctx context.Context, r commitments.Request) (commitments.PageID, commitments.Price, error)
 		Capabilities(ctx context.Context) (commitments.Capabilities, error)
 	}

@@ -79,6 +79,7 @@ func TestAbsent_guilty(t *testing.T) {
 		},
 		"base fee at the cap":   func(s *story) { s.baseFee = big.NewInt(30e9) },
 		"block as small as gas": func(s *story) { s.gasLimit = 30_000 },
+		"block full":            func(s *story) { s.gasUsed = s.gasLimit }, // whoever promises keeps room
 		"balance grew":          func(s *story) { s.post.Balance = uint256.NewInt(2e18) },
 		"long input": func(s *story) {
 			s.tx.Data, s.tx.Gas = make([]byte, 3000), 21_000+64*3000
@@ -234,7 +235,9 @@ func TestVerifier_config(t *testing.T) {
 }
 
 // TestAbsent_evidence: proofs that do not hold, in an order no honest tool makes.
-func TestAbsent_evidence(t *testing.T) {
+func TestAbsent_evidence(t *testing.T) { forks(t, testAbsentEvidence) }
+
+func testAbsentEvidence(t *testing.T, amsterdam bool) {
 	for name, c := range map[string]struct {
 		want   string
 		change func(*told)
@@ -262,17 +265,19 @@ func TestAbsent_evidence(t *testing.T) {
 		s := guilty()
 		e := s.tell(t)
 		c.change(&e)
-		if _, _, got := newCourt(t, false).absent(e); got != c.want {
+		if _, _, got := newCourt(t, amsterdam).absent(e); got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
 	}
 }
 
 // TestAbsent_window: the chain's history of hashes ends where EIP-2935 says.
-func TestAbsent_window(t *testing.T) {
+func TestAbsent_window(t *testing.T) { forks(t, testAbsentWindow) }
+
+func testAbsentWindow(t *testing.T, amsterdam bool) {
 	for age, want := range map[uint64]string{1: "", 256: "", 257: "", 8190: "", 8191: "", 8192: "ChildUnknown"} {
 		s := guilty()
-		c := newCourt(t, false)
+		c := newCourt(t, amsterdam)
 		s.childNumber = c.number - age
 		if _, _, got := c.absent(s.tell(t)); got != want {
 			t.Errorf("child %d blocks back: got %q, want %q", age, got, want)
@@ -280,8 +285,10 @@ func TestAbsent_window(t *testing.T) {
 	}
 }
 
-func TestAbsent_split(t *testing.T) {
-	c := newCourt(t, false)
+func TestAbsent_split(t *testing.T) { forks(t, testAbsentSplit) }
+
+func testAbsentSplit(t *testing.T, amsterdam bool) {
+	c := newCourt(t, amsterdam)
 	c.config.ChainID = big.NewInt(testChainID + 1)
 	if _, _, got := c.absent(guilty().tell(t)); got != "ChainSplit" {
 		t.Errorf("got %q", got)
@@ -289,8 +296,10 @@ func TestAbsent_split(t *testing.T) {
 }
 
 // TestAbsent_id: one fault has one id, whatever the proof looks like.
-func TestAbsent_id(t *testing.T) {
-	c := newCourt(t, false)
+func TestAbsent_id(t *testing.T) { forks(t, testAbsentID) }
+
+func testAbsentID(t *testing.T, amsterdam bool) {
+	c := newCourt(t, amsterdam)
 	one, _, _ := c.absent(guilty().tell(t))
 	s := guilty()
 	s.group = []common.Hash{{1}}

@@ -26,11 +26,12 @@ import (
 type anvil struct {
 	t    *testing.T
 	rpc  *rpc.Client
-	from common.Address // has funds
+	from common.Address   // has funds
+	more []common.Address // have, too
 }
 
 // startAnvil starts the npm package's, which `make contracts` installs.
-func startAnvil(t *testing.T, hardfork string) *anvil {
+func startAnvil(t *testing.T, hardfork string, flags ...string) *anvil {
 	t.Helper()
 	system := map[string]string{"linux/amd64": "linux-amd64", "darwin/arm64": "darwin-arm64"}[runtime.GOOS+"/"+runtime.GOARCH]
 	path := filepath.Join(source, "node_modules", "@foundry-rs", "anvil-"+system, "bin", "anvil")
@@ -42,7 +43,7 @@ func startAnvil(t *testing.T, hardfork string) *anvil {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, path, "--port", "0", "--chain-id", fmt.Sprint(testChainID), "--hardfork", hardfork, "--gas-limit", "60000000")
+	cmd := exec.CommandContext(ctx, path, append([]string{"--port", "0", "--chain-id", fmt.Sprint(testChainID), "--hardfork", hardfork, "--gas-limit", "60000000"}, flags...)...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +68,7 @@ func startAnvil(t *testing.T, hardfork string) *anvil {
 			t.Cleanup(a.rpc.Close)
 			var accounts []common.Address
 			a.must(&accounts, "eth_accounts")
-			a.from = accounts[0]
+			a.from, a.more = accounts[0], accounts[1:]
 			return a
 		}
 	}
@@ -85,8 +86,14 @@ func (a *anvil) must(out any, method string, params ...any) {
 // deploy creates a contract.
 func (a *anvil) deploy(input []byte) common.Address {
 	a.t.Helper()
+	return a.send(a.from, nil, input).ContractAddress
+}
+
+// send has a transaction mined, which must succeed; to nil is a creation.
+func (a *anvil) send(from common.Address, to *common.Address, input []byte) *types.Receipt {
+	a.t.Helper()
 	var hash common.Hash
-	a.must(&hash, "eth_sendTransaction", map[string]any{"from": a.from, "input": hexutil.Bytes(input), "gas": hexutil.Uint64(10_000_000)})
+	a.must(&hash, "eth_sendTransaction", map[string]any{"from": from, "to": to, "input": hexutil.Bytes(input), "gas": hexutil.Uint64(10_000_000)})
 	var r *types.Receipt
 	for deadline := time.After(30 * time.Second); r == nil; {
 		a.must(&r, "eth_getTransactionReceipt", hash)
@@ -97,16 +104,21 @@ func (a *anvil) deploy(input []byte) common.Address {
 		}
 	}
 	if r.Status != types.ReceiptStatusSuccessful {
-		a.t.Fatal("deployment reverted")
+		a.t.Fatalf("a transaction to %v reverted", to)
 	}
-	return r.ContractAddress
+	return r
 }
 
-// excuse is the verifier's answer to a call: "" for guilt.
+// excuse is a contract's answer to a call: "" for guilt, or for consent.
 func (a *anvil) excuse(at common.Address, input []byte) string {
 	a.t.Helper()
+	return a.excuseOf(a.from, at, input)
+}
+
+func (a *anvil) excuseOf(from, at common.Address, input []byte) string {
+	a.t.Helper()
 	var out hexutil.Bytes
-	err := a.rpc.CallContext(a.t.Context(), &out, "eth_call", map[string]any{"from": a.from, "to": at, "input": hexutil.Bytes(input)}, "latest")
+	err := a.rpc.CallContext(a.t.Context(), &out, "eth_call", map[string]any{"from": from, "to": at, "input": hexutil.Bytes(input)}, "latest")
 	var data rpc.DataError
 	if !errors.As(err, &data) {
 		if err != nil {
@@ -118,6 +130,19 @@ func (a *anvil) excuse(at common.Address, input []byte) string {
 	return excuse(a.t, revert{common.FromHex(text)})
 }
 
+// verifier deploys one with the court's rules.
+func (a *anvil) verifier() (Contract, common.Address) {
+	a.t.Helper()
+	v := load(a.t, FaultVerifier)
+	input, err := v.Deploy(VerifierConfig{
+		GenesisTime: genesisTime, SlotMillis: slotSeconds * 1000, FirstSlot: firstSlot, EndSlot: endSlot, SigningDomain: domain(), SigningId: signingID,
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return v, a.deploy(input)
+}
+
 // TestAnvil: both faults and every excuse on a second EVM, with its own
 // precompiles of EIP-2537 and its own history of EIP-2935. The blocks of a
 // story are not its own, so the child's hash is put where the history has it.
@@ -125,14 +150,7 @@ func TestAnvil(t *testing.T) {
 	for _, hardfork := range []string{"prague", "osaka"} {
 		t.Run(hardfork, func(t *testing.T) {
 			a := startAnvil(t, hardfork)
-			v := load(t, FaultVerifier)
-			input, err := v.Deploy(VerifierConfig{
-				GenesisTime: genesisTime, SlotMillis: slotSeconds * 1000, FirstSlot: firstSlot, EndSlot: endSlot, SigningDomain: domain(), SigningId: signingID,
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			at := a.deploy(input)
+			v, at := a.verifier()
 			var code hexutil.Bytes
 			a.must(&code, "eth_getCode", params.HistoryStorageAddress, "latest")
 			if len(code) == 0 {
@@ -165,5 +183,34 @@ func TestAnvil(t *testing.T) {
 				t.Errorf("the same promise twice: %q", why)
 			}
 		})
+	}
+}
+
+// TestAnvil_window: the second EVM's history of hashes ends where EIP-2935 says.
+func TestAnvil_window(t *testing.T) {
+	a := startAnvil(t, "osaka", "--number", "8200")
+	v, at := a.verifier()
+	s := guilty()
+	s.childNumber = 50
+	e := s.tell(t)
+	input := pack(t, v, "absent", manager, e.delegation, e.promise, e.proof)
+	seen := func() uint64 { // the number a call sees: number mstore(0) return(0, 32)
+		var out hexutil.Bytes
+		a.must(&out, "eth_call", map[string]any{"input": hexutil.Bytes(common.FromHex("435f5260205ff3"))}, "latest")
+		return new(big.Int).SetBytes(out).Uint64()
+	}
+	a.must(nil, "anvil_mine", hexutil.Uint64(s.childNumber+8190-seen()))
+	for _, c := range []struct {
+		age  uint64
+		want string
+	}{{8190, ""}, {8191, ""}, {8192, "ChildUnknown"}} {
+		if age := seen() - s.childNumber; age != c.age {
+			t.Fatalf("%d blocks back, want %d", age, c.age)
+		}
+		a.must(nil, "anvil_setStorageAt", params.HistoryStorageAddress, common.BigToHash(big.NewInt(50)), e.childHash) // not its own
+		if got := a.excuse(at, input); got != c.want {
+			t.Errorf("child %d blocks back: got %q, want %q", c.age, got, c.want)
+		}
+		a.must(nil, "anvil_mine", hexutil.Uint64(1))
 	}
 }

@@ -67,7 +67,7 @@ func TestCalldata_service(t *testing.T) {
 // TestCalldata_registry: the registry's call in both generations.
 func TestCalldata_registry(t *testing.T) {
 	for _, g := range []Generation{RegistryMain, RegistrySigningDomain} {
-		u := newURC(t)
+		u := newURC(t, false)
 		e := here(u.home).tell(t)
 		e.file.Slasher = u.home
 		u.remember(e.proof.ChildNumber, e.childHash)

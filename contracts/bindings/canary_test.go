@@ -88,7 +88,9 @@ func TestCanary_bytes(t *testing.T) {
 // TestHonest: what may happen to a validator that keeps its word as far as it
 // can acquits, by one name in Go and in Solidity. The stories of one promise are
 // excuses(); these are about who signed, what else was signed, and which chain.
-func TestHonest(t *testing.T) {
+func TestHonest(t *testing.T) { forks(t, testHonest) }
+
+func testHonest(t *testing.T, amsterdam bool) {
 	same := func(s *story) {}
 	for name, c := range map[string]struct {
 		want   string
@@ -125,7 +127,7 @@ func TestHonest(t *testing.T) {
 		if c.change != nil {
 			f = edit(f, c.change)
 		}
-		court := newCourt(t, false)
+		court := newCourt(t, amsterdam)
 		court.time = e.now
 		if inGo, onChain, ok := court.verdicts(f, e.childHash); !ok || inGo != c.want || onChain != c.want {
 			t.Errorf("%s: Go says %q, the contract %q, want %q", name, inGo, onChain, c.want)

@@ -59,12 +59,14 @@ func verdict(err error) string {
 
 // TestDiffer_stories: every story has one verdict and one name, in Go and in
 // Solidity.
-func TestDiffer_stories(t *testing.T) {
+func TestDiffer_stories(t *testing.T) { forks(t, testDifferStories) }
+
+func testDifferStories(t *testing.T, amsterdam bool) {
 	for name, c := range excuses() {
 		s := guilty()
 		c.change(&s)
 		e := s.tell(t)
-		court := newCourt(t, false)
+		court := newCourt(t, amsterdam)
 		court.time = e.now
 		inGo, onChain, ok := court.verdicts(e.file, e.childHash)
 		if !ok || inGo != c.want || onChain != c.want {
@@ -72,7 +74,7 @@ func TestDiffer_stories(t *testing.T) {
 		}
 	}
 	e := guilty().tell(t)
-	if inGo, onChain, ok := newCourt(t, false).verdicts(e.file, e.childHash); !ok || inGo != "" || onChain != "" {
+	if inGo, onChain, ok := newCourt(t, amsterdam).verdicts(e.file, e.childHash); !ok || inGo != "" || onChain != "" {
 		t.Errorf("guilty: Go says %q, the contract %q", inGo, onChain)
 	}
 }
@@ -94,9 +96,10 @@ func TestDiffer(t *testing.T) {
 		rounds = 300
 	}
 	random := rand.New(rand.NewPCG(5, 6)) // #nosec G404 -- a repeatable test
-	c := newCourt(t, false)
+	courts := []court{newCourt(t, false), newCourt(t, true)}
 	seen := map[string]int{}
 	for round := range rounds {
+		c := courts[round%2] // Osaka's rules, then Amsterdam's
 		s, o := guilty(), another()
 		s.depth, s.group = 1+round%5, make([]common.Hash, round%3)
 		e := s.tell(t)
@@ -128,6 +131,42 @@ func TestDiffer(t *testing.T) {
 		t.Errorf("only %d verdicts were reached: %v", len(seen), seen)
 	}
 	t.Logf("%d files, verdicts: %v", rounds, seen)
+}
+
+// FuzzDiffer is the same with changes, and one node of a proof, of a fuzzer's
+// choice: put in the place of another, or beside it.
+func FuzzDiffer(f *testing.F) {
+	f.Add(uint64(1), uint64(2), []byte{}, uint8(0))
+	f.Add(uint64(3), uint64(4), []byte{0xc0}, uint8(7))
+	c := newCourt(f, false)
+	f.Fuzz(func(t *testing.T, one, other uint64, node []byte, place uint8) {
+		mine := c
+		m := *c.machine
+		mine.machine, m.t = &m, t
+		s := guilty()
+		s.depth = 1 + int(one%5)
+		e := s.tell(t)
+		random := rand.New(rand.NewPCG(one, other)) // #nosec G404 -- the fuzzer's
+		for range random.IntN(3) {
+			mutate(random, &e.file)
+		}
+		proofs := &e.file.Absence.AccountProofs
+		list := &proofs.Pre
+		if place&1 == 1 {
+			list = &proofs.Post
+		}
+		if n := *list; len(node) > 0 && len(n) > 0 {
+			at := int(place>>2) % len(n)
+			rest := n[at:]
+			if place&2 == 2 {
+				rest = n[at+1:]
+			}
+			*list = append(append(append([]hexutil.Bytes{}, n[:at]...), node), rest...)
+		}
+		if inGo, onChain, ok := mine.verdicts(e.file, e.childHash); ok && inGo != onChain {
+			t.Fatalf("Go says %q, the contract %q", inGo, onChain)
+		}
+	})
 }
 
 // mutate changes one thing in f.

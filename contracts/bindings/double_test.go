@@ -8,7 +8,9 @@ import (
 	"sidecar/commitments"
 )
 
-func TestDouble(t *testing.T) {
+func TestDouble(t *testing.T) { forks(t, testDouble) }
+
+func testDouble(t *testing.T, amsterdam bool) {
 	for name, c := range map[string]struct {
 		want       string
 		one, other func(*story)
@@ -28,27 +30,31 @@ func TestDouble(t *testing.T) {
 		c.one(&one)
 		c.other(&other)
 		a, b := one.tell(t), other.tell(t)
-		if _, _, got := newCourt(t, false).double(a.delegation, a.promise, b.promise); got != c.want {
+		if _, _, got := newCourt(t, amsterdam).double(a.delegation, a.promise, b.promise); got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
 	}
 }
 
 // TestDouble_senders: the second transaction is another sender's.
-func TestDouble_senders(t *testing.T) {
+func TestDouble_senders(t *testing.T) { forks(t, testDoubleSenders) }
+
+func testDoubleSenders(t *testing.T, amsterdam bool) {
 	a := guilty().tell(t)
 	s := guilty()
 	s.raw = func(b []byte) []byte { b[len(b)-1] ^= 1; return b } // another signature recovers another sender
 	b := s.tell(t)
-	if _, _, got := newCourt(t, false).double(a.delegation, a.promise, b.promise); got != "SendersDiffer" {
+	if _, _, got := newCourt(t, amsterdam).double(a.delegation, a.promise, b.promise); got != "SendersDiffer" {
 		t.Errorf("got %q", got)
 	}
 }
 
 // TestDouble_order: the same fault whichever promise comes first, and another
 // than the absence of either.
-func TestDouble_order(t *testing.T) {
-	c := newCourt(t, false)
+func TestDouble_order(t *testing.T) { forks(t, testDoubleOrder) }
+
+func testDoubleOrder(t *testing.T, amsterdam bool) {
+	c := newCourt(t, amsterdam)
 	a, b := guilty().tell(t), another().tell(t)
 	one, _, w1 := c.double(a.delegation, a.promise, b.promise)
 	two, _, w2 := c.double(a.delegation, b.promise, a.promise)
@@ -61,7 +67,9 @@ func TestDouble_order(t *testing.T) {
 }
 
 // TestDouble_signatures: each of the three signatures is checked.
-func TestDouble_signatures(t *testing.T) {
+func TestDouble_signatures(t *testing.T) { forks(t, testDoubleSignatures) }
+
+func testDoubleSignatures(t *testing.T, amsterdam bool) {
 	for name, c := range map[string]struct {
 		want   string
 		change func(d *SignedDelegation, one, other *SignedPromise)
@@ -72,7 +80,7 @@ func TestDouble_signatures(t *testing.T) {
 	} {
 		a, b := guilty().tell(t), another().tell(t)
 		c.change(&a.delegation, &a.promise, &b.promise)
-		if _, _, got := newCourt(t, false).double(a.delegation, a.promise, b.promise); got != c.want {
+		if _, _, got := newCourt(t, amsterdam).double(a.delegation, a.promise, b.promise); got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
 	}

@@ -48,6 +48,13 @@ func newMachine(t testing.TB, amsterdam bool) *machine {
 	return &machine{t: t, state: db, config: &config, number: 20_000, hashes: map[uint64]common.Hash{}}
 }
 
+// forks runs a test under the rules of Osaka and of Amsterdam.
+func forks(t *testing.T, test func(t *testing.T, amsterdam bool)) {
+	t.Helper()
+	t.Run("osaka", func(t *testing.T) { test(t, false) })
+	t.Run("amsterdam", func(t *testing.T) { test(t, true) })
+}
+
 // remember puts the hash of a block where the chain keeps it: in the history
 // contract's ring, unless a later block has taken its place, and in BLOCKHASH.
 func (m *machine) remember(number uint64, hash common.Hash) {

@@ -1,6 +1,8 @@
 package bindings
 
 import (
+	"bytes"
+	"math/big"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -70,5 +72,61 @@ func TestMutations_double(t *testing.T) {
 			}
 		}
 		input[i] ^= 0x11
+	}
+}
+
+// TestMutations_registry: the same for what UrcInclusionSlasher asks the verifier,
+// which has no signatures: the registry checks those. So a change of the payload
+// may name another promise, and has to fail on what the chain says of it.
+func TestMutations_registry(t *testing.T) {
+	e := guilty().tell(t)
+	c := newCourt(t, false)
+	if _, _, why := c.absent(e); why != "" { // the chain knows the child from here on
+		t.Fatal(why)
+	}
+	input := pack(t, c.verifier, "absence", e.promise.Commitment.Payload, e.proof)
+	want, _, err := c.call(stranger, c.at, input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	method := c.verifier.ABI.Methods["absence"]
+	original, err := method.Inputs.Unpack(input[4:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 4; i < len(input); i++ {
+		input[i] ^= 0x11
+		if out, _, err := c.call(stranger, c.at, input); err == nil {
+			if got, err := method.Inputs.Unpack(input[4:]); err != nil || !reflect.DeepEqual(got, original) || !bytes.Equal(out, want) {
+				t.Errorf("byte %d: accepted, %v", i, err)
+			}
+		}
+		input[i] ^= 0x11
+	}
+}
+
+// TestMutations_possession: no byte of a key's proof that it joins an operator,
+// nor of whom and where, can be another.
+func TestMutations_possession(t *testing.T) {
+	s := newService(t, false)
+	input := pack(t, s.verifier, "registered", s.home, operator, s.registration(s.key(1), operator))
+	yes := func() bool {
+		out, _, err := s.call(stranger, s.at, input)
+		return err == nil && new(big.Int).SetBytes(out).Sign() != 0
+	}
+	if !yes() {
+		t.Fatal("the proof does not hold")
+	}
+	for i := 4; i < len(input); i++ {
+		for _, mask := range []byte{0x01, 0x80, 0xff} {
+			input[i] ^= mask
+			if yes() {
+				t.Errorf("byte %d xor %#x: accepted", i, mask)
+			}
+			input[i] ^= mask
+		}
+	}
+	if !yes() {
+		t.Error("the proof does not hold any more")
 	}
 }

@@ -117,10 +117,12 @@ func (u *urc) registryDouble(g Generation, input []byte) string {
 
 // TestRegistry_slash: the calldata of both roads and both generations is read
 // back by the registry's interface, and slashes what it is for, once.
-func TestRegistry_slash(t *testing.T) {
+func TestRegistry_slash(t *testing.T) { forks(t, testRegistrySlash) }
+
+func testRegistrySlash(t *testing.T, amsterdam bool) {
 	for _, g := range []Generation{RegistryMain, RegistrySigningDomain} {
 		for _, optedIn := range []bool{false, true} {
-			u := newURC(t)
+			u := newURC(t, amsterdam)
 			e, r := claimed(t, u.home)
 			u.remember(e.proof.ChildNumber, e.childHash)
 			u.time = e.now
@@ -144,7 +146,7 @@ func TestRegistry_slash(t *testing.T) {
 // TestRegistry_layout: what the registry reads first is where its interface has
 // it: the root, the key, the signature and the branch of a registration.
 func TestRegistry_layout(t *testing.T) {
-	u := newURC(t)
+	u := newURC(t, false)
 	e, r := claimed(t, u.home)
 	abis, err := registryABIs()
 	if err != nil {
@@ -171,7 +173,7 @@ func TestRegistry_layout(t *testing.T) {
 
 // TestRegistry_malformed: what the registry would refuse is no calldata.
 func TestRegistry_malformed(t *testing.T) {
-	u := newURC(t)
+	u := newURC(t, false)
 	e, good := claimed(t, u.home)
 	for name, c := range map[string]struct {
 		g      Generation

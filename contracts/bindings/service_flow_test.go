@@ -31,8 +31,10 @@ func TestService_flow(t *testing.T) {
 	}
 }
 
-func TestService_double(t *testing.T) {
-	s := newService(t, false)
+func TestService_double(t *testing.T) { forks(t, testServiceDouble) }
+
+func testServiceDouble(t *testing.T, amsterdam bool) {
+	s := newService(t, amsterdam)
 	s.join(1)
 	id, _ := s.submitDouble(guilty(), another())
 	s.pass(delay)
@@ -43,8 +45,10 @@ func TestService_double(t *testing.T) {
 }
 
 // TestService_replay: the same fault in other bytes is the same fault.
-func TestService_replay(t *testing.T) {
-	s := newService(t, false)
+func TestService_replay(t *testing.T) { forks(t, testServiceReplay) }
+
+func testServiceReplay(t *testing.T, amsterdam bool) {
+	s := newService(t, amsterdam)
 	s.join(1)
 	s.submitAbsent(guilty())
 	if _, _, why := s.tryAbsent(guilty()); why != "FaultKnown" {
@@ -63,9 +67,11 @@ func TestService_replay(t *testing.T) {
 }
 
 // TestService_excuses: excuses come through the manager by their names.
-func TestService_excuses(t *testing.T) {
+func TestService_excuses(t *testing.T) { forks(t, testServiceExcuses) }
+
+func testServiceExcuses(t *testing.T, amsterdam bool) {
 	for _, name := range []string{"included", "nonce gap", "funds moved", "other proposer", "slot missed, next", "delegation by another"} {
-		s := newService(t, false)
+		s := newService(t, amsterdam)
 		s.join(1)
 		c := excuses()[name]
 		st := guilty()
@@ -74,7 +80,7 @@ func TestService_excuses(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", name, why, c.want)
 		}
 	}
-	s := newService(t, false)
+	s := newService(t, amsterdam)
 	s.join(1)
 	st := guilty()
 	e := st.tell(t) // the promise names another contract
@@ -86,12 +92,14 @@ func TestService_excuses(t *testing.T) {
 }
 
 // TestService_keys: whose promises the operator answers for.
-func TestService_keys(t *testing.T) {
-	s := newService(t, false)
+func TestService_keys(t *testing.T) { forks(t, testServiceKeys) }
+
+func testServiceKeys(t *testing.T, amsterdam bool) {
+	s := newService(t, amsterdam)
 	if _, _, why := s.tryAbsent(guilty()); why != "KeyNotActive" {
 		t.Errorf("nobody's key: %q", why)
 	}
-	s = newService(t, false)
+	s = newService(t, amsterdam)
 	forged := s.registration(s.key(1), stranger) // possession proven to another operator
 	if _, why := s.do(core1, "registerOperator", operator, s.home, []uint32{0}, s.registrations(forged)); why != "PossessionNotProven" {
 		t.Errorf("a proof for another operator: %q", why)
@@ -109,14 +117,16 @@ func TestService_keys(t *testing.T) {
 }
 
 // TestService_late: F2 has no block to be too old, so it has its own limit.
-func TestService_late(t *testing.T) {
-	s := newService(t, false)
+func TestService_late(t *testing.T) { forks(t, testServiceLate) }
+
+func testServiceLate(t *testing.T, amsterdam bool) {
+	s := newService(t, amsterdam)
 	s.join(1)
 	s.time = genesisTime + (storySlot+8192)*slotSeconds
 	if _, _, why := s.tryDouble(guilty(), another()); why != "EvidenceTooOld" {
 		t.Errorf("8192 slots back: %q", why)
 	}
-	s = newService(t, false)
+	s = newService(t, amsterdam)
 	s.join(1)
 	s.time = genesisTime + (storySlot+8191)*slotSeconds
 	if _, _, why := s.tryDouble(guilty(), another()); why != "" {
@@ -125,8 +135,10 @@ func TestService_late(t *testing.T) {
 }
 
 // TestService_nonces: one fault a nonce, and a day's cap over all of them.
-func TestService_nonces(t *testing.T) {
-	s := newService(t, false)
+func TestService_nonces(t *testing.T) { forks(t, testServiceNonces) }
+
+func testServiceNonces(t *testing.T, amsterdam bool) {
+	s := newService(t, amsterdam)
 	s.join(1)
 	var ids [][32]byte
 	for n := range uint64(6) {
@@ -163,9 +175,11 @@ func TestService_birth(t *testing.T) {
 // TestService_birthPaying: a set that pays is created with its recipient, which
 // no later call names, and the manager as its slasher.
 // createRedistributingOperatorSets(address,(uint32,address[],address)[],address[]) [EigenLayer v1.9]
-func TestService_birthPaying(t *testing.T) {
+func TestService_birthPaying(t *testing.T) { forks(t, testServiceBirthPaying) }
+
+func testServiceBirthPaying(t *testing.T, amsterdam bool) {
 	fund := common.HexToAddress("0x000000000000000000000000000000000000f0d0")
-	s := newServicePaying(t, false, fund)
+	s := newServicePaying(t, amsterdam, fund)
 	word := func(b []byte) []byte { return common.LeftPadBytes(b, 32) }
 	input := bytes.Join([][]byte{
 		common.FromHex("d1a83f54"), word(s.home[:]), word([]byte{96}), word([]byte{1, 64}), word([]byte{1}), word([]byte{32}),

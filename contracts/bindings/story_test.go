@@ -55,7 +55,7 @@ type story struct {
 
 	blockSlot, blockIndex uint64 // of the target, as the chain knows it
 	baseFee               *big.Int
-	gasLimit              uint64
+	gasLimit, gasUsed     uint64
 	pre, post             types.StateAccount
 	depth                 int // nodes of an account proof
 	childNumber           uint64
@@ -213,7 +213,7 @@ func (s story) chain(t testing.TB) (evidence.Absence, common.Hash) {
 		zero, none := uint64(0), common.Hash{}
 		h := &types.Header{
 			ParentHash: parent, Root: state, TxHash: types.EmptyTxsHash, ReceiptHash: types.EmptyReceiptsHash, UncleHash: types.EmptyUncleHash,
-			Difficulty: new(big.Int), Number: new(big.Int).SetUint64(number), GasLimit: s.gasLimit, Time: genesisTime + slot*slotSeconds,
+			Difficulty: new(big.Int), Number: new(big.Int).SetUint64(number), GasLimit: s.gasLimit, GasUsed: s.gasUsed, Time: genesisTime + slot*slotSeconds,
 			Extra: []byte("story"), BaseFee: s.baseFee, WithdrawalsHash: &types.EmptyWithdrawalsHash, BlobGasUsed: &zero, ExcessBlobGas: &zero,
 			ParentBeaconRoot: &beacon, RequestsHash: &none,
 		}

@@ -24,9 +24,9 @@ type urc struct {
 	home    common.Address
 }
 
-func newURC(t testing.TB) *urc {
+func newURC(t testing.TB, amsterdam bool) *urc {
 	t.Helper()
-	u := &urc{court: newCourt(t, false), slasher: load(t, UrcInclusionSlasher)}
+	u := &urc{court: newCourt(t, amsterdam), slasher: load(t, UrcInclusionSlasher)}
 	input, err := u.slasher.Deploy(registry, u.at, big.NewInt(1e18))
 	if err != nil {
 		t.Fatal(err)
@@ -68,10 +68,12 @@ func (u *urc) slash(from common.Address, method string, s story, change func(*De
 	return ""
 }
 
-func TestURC(t *testing.T) {
+func TestURC(t *testing.T) { forks(t, testURC) }
+
+func testURC(t *testing.T, amsterdam bool) {
 	asIs := func(*Delegation) {}
 	for _, method := range []string{"slash", "slash0"} {
-		u := newURC(t)
+		u := newURC(t, amsterdam)
 		if why := u.slash(registry, method, guilty(), asIs); why != "" {
 			t.Errorf("%s: %q", method, why)
 		}
@@ -87,8 +89,10 @@ func TestURC(t *testing.T) {
 	}
 }
 
-func TestURC_generations(t *testing.T) {
-	u := newURC(t)
+func TestURC_generations(t *testing.T) { forks(t, testURCGenerations) }
+
+func testURCGenerations(t *testing.T, amsterdam bool) {
+	u := newURC(t, amsterdam)
 	if why := u.slash(registry, "slash", guilty(), func(*Delegation) {}); why != "" {
 		t.Fatal(why)
 	}
@@ -97,7 +101,9 @@ func TestURC_generations(t *testing.T) {
 	}
 }
 
-func TestURC_excuses(t *testing.T) {
+func TestURC_excuses(t *testing.T) { forks(t, testURCExcuses) }
+
+func testURCExcuses(t *testing.T, amsterdam bool) {
 	for name, c := range map[string]struct {
 		want   string
 		story  func(*story)
@@ -114,7 +120,7 @@ func TestURC_excuses(t *testing.T) {
 		s := guilty()
 		c.story(&s)
 		for _, method := range []string{"slash", "slash0"} {
-			if got := newURC(t).slash(registry, method, s, c.change); got != c.want {
+			if got := newURC(t, amsterdam).slash(registry, method, s, c.change); got != c.want {
 				t.Errorf("%s, %s: got %q, want %q", method, name, got, c.want)
 			}
 		}

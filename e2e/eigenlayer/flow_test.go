@@ -11,7 +11,6 @@ import (
 	"github.com/ethereum/go-ethereum/crypto"
 
 	"sidecar/contracts/bindings"
-	"sidecar/contracts/eigenlayer"
 	"sidecar/e2e/eigenlayer/core"
 	"sidecar/slashing/evidence"
 	"sidecar/slashing/slashingtest"
@@ -103,35 +102,52 @@ func tenths(n int64) *big.Int {
 	return new(big.Int).Mul(big.NewInt(n), new(big.Int).Div(slashingtest.Stake, big.NewInt(10)))
 }
 
-// TestAbsent: stake of 1,000, a promised transaction left out, proof, delay,
-// execution: 100 are gone, to the burn address. Under the rules of both forks.
-func TestAbsent(t *testing.T) {
-	for name, o := range map[string]slashingtest.Options{"osaka": {}, "amsterdam": {Amsterdam: true}} {
+// forks runs a test under the rules of Osaka and of Amsterdam.
+func forks(t *testing.T, test func(t *testing.T, o slashingtest.Options)) {
+	t.Helper()
+	t.Run("osaka", func(t *testing.T) { test(t, slashingtest.Options{}) })
+	t.Run("amsterdam", func(t *testing.T) { test(t, slashingtest.Options{Amsterdam: true}) })
+}
+
+// TestFaults: stake of 1,000, a promised transaction left out (F1), or two
+// promises for one nonce (F2), proof, delay, execution: 100 are gone, or 500, to
+// the burn address.
+func TestFaults(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault func(*world) evidence.File
+		lost  int64 // tenths
+	}{
+		"absent": {func(w *world) evidence.File { return w.Break() }, 1},
+		"double": {func(w *world) evidence.File { return w.Contradict() }, 5},
+	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, o)
-			f := w.Break()
-			id, submit := w.submit(f)
-			if why := w.refused(id); why != "TooEarly" {
-				t.Errorf("within the delay: %q", why)
-			}
-			w.Pass(1, delay*time.Second)
-			r := w.execute(id)
-			if got, want := w.Shares(w.core), tenths(9); got.Cmp(want) != 0 {
-				t.Errorf("%s shares left, want %s", got, want)
-			}
-			cleared := w.Do(w.Stranger, w.core.Strategies, slashingtest.Pack(t, "clearBurnOrRedistributableShares", eigenlayer.OperatorSet{Avs: w.Manager}, big.NewInt(1)))
-			if got := w.Balance(w.core.Token, core.Burn); got.Cmp(tenths(1)) != 0 {
-				t.Errorf("%s burnt, want %s", got, tenths(1))
-			}
-			t.Logf("%s: submit %d, execute %d, clear %d gas; proof of %d nodes", name, submit, r.GasUsed, cleared.GasUsed, len(f.Absence.AccountProofs.Pre))
+			forks(t, func(t *testing.T, o slashingtest.Options) {
+				w := newWorld(t, o)
+				id, submit := w.submit(c.fault(w))
+				if why := w.refused(id); why != "TooEarly" {
+					t.Errorf("within the delay: %q", why)
+				}
+				w.Pass(1, delay*time.Second)
+				r := w.execute(id)
+				if got, want := w.Shares(w.core), tenths(10-c.lost); got.Cmp(want) != 0 {
+					t.Errorf("%s shares left, want %s", got, want)
+				}
+				cleared := w.clear(1)
+				if got, want := w.Balance(w.core.Token, core.Burn), tenths(c.lost); got.Cmp(want) != 0 {
+					t.Errorf("%s burnt, want %s", got, want)
+				}
+				t.Logf("submit %d, execute %d, clear %d gas", submit, r.GasUsed, cleared.GasUsed)
+			})
 		})
 	}
 }
 
 // TestAbsent_excuses: what happened on the chain acquits, with its name, and
 // nothing is taken.
-func TestAbsent_excuses(t *testing.T) {
-	w := newWorld(t, slashingtest.Options{})
+func TestAbsent_excuses(t *testing.T) { forks(t, testAbsentExcuses) }
+
+func testAbsentExcuses(t *testing.T, o slashingtest.Options) {
+	w := newWorld(t, o)
 	for _, c := range []struct {
 		want  string
 		story func() evidence.File

@@ -30,7 +30,9 @@ func (w *world) leave() {
 
 // TestExit_pending: an operator that leaves with a case pending is slashed
 // within the core's delay, whatever it did first, and is out of reach after it.
-func TestExit_pending(t *testing.T) {
+func TestExit_pending(t *testing.T) { forks(t, testExitPending) }
+
+func testExitPending(t *testing.T, o slashingtest.Options) {
 	for name, c := range map[string]struct {
 		leaveFirst bool // before the proof
 		blocks     uint32
@@ -41,7 +43,7 @@ func TestExit_pending(t *testing.T) {
 		"the core's delay is over": {false, brief.Deallocation + 2, "OperatorNotSlashable"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, slashingtest.Options{})
+			w := newWorld(t, o)
 			f := w.Break()
 			if c.leaveFirst {
 				w.leave()
@@ -68,8 +70,10 @@ func TestExit_pending(t *testing.T) {
 
 // TestExit_withdrawal: stake in the queue of withdrawals is slashed like the
 // rest, and the staker is paid what is left.
-func TestExit_withdrawal(t *testing.T) {
-	w := newWorld(t, slashingtest.Options{})
+func TestExit_withdrawal(t *testing.T) { forks(t, testExitWithdrawal) }
+
+func testExitWithdrawal(t *testing.T, o slashingtest.Options) {
+	w := newWorld(t, o)
 	f := w.Break()
 	half := new(big.Int).Rsh(slashingtest.Stake, 1)
 	block := w.Do(w.Staker, w.core.Delegation, w.pack("queueWithdrawals", []queued{{Strategies: []common.Address{w.core.Strategy}, DepositShares: []*big.Int{half}}}))
@@ -112,8 +116,10 @@ func (w *world) manage(method string, arguments ...any) []byte {
 
 // TestVeto: the guardian, and nobody else, ends a case within the delay; it is
 // never executed, and not submitted again. A pause only delays.
-func TestVeto(t *testing.T) {
-	w := newWorld(t, slashingtest.Options{})
+func TestVeto(t *testing.T) { forks(t, testVeto) }
+
+func testVeto(t *testing.T, o slashingtest.Options) {
+	w := newWorld(t, o)
 	f, later := w.Break(), w.Contradict()
 	id, _ := w.submit(f)
 	second, _ := w.submit(later)
@@ -154,8 +160,10 @@ func TestVeto(t *testing.T) {
 
 // TestReorg: evidence of blocks that were taken back is refused, and a case
 // goes with the block that held it.
-func TestReorg(t *testing.T) {
-	w := newWorld(t, slashingtest.Options{})
+func TestReorg(t *testing.T) { forks(t, testReorg) }
+
+func testReorg(t *testing.T, o slashingtest.Options) {
+	w := newWorld(t, o)
 	f := w.Break()
 	input, err := bindings.Submit(f)
 	if err != nil {
@@ -182,8 +190,10 @@ func TestReorg(t *testing.T) {
 }
 
 // TestReplay: a fault is punished once, whatever its proof looks like.
-func TestReplay(t *testing.T) {
-	w := newWorld(t, slashingtest.Options{})
+func TestReplay(t *testing.T) { forks(t, testReplay) }
+
+func testReplay(t *testing.T, o slashingtest.Options) {
+	w := newWorld(t, o)
 	f := w.Break()
 	input, err := bindings.Submit(f)
 	if err != nil {
@@ -207,8 +217,10 @@ func TestReplay(t *testing.T) {
 }
 
 // TestSlash_others: only the manager slashes its set, on the real chain too.
-func TestSlash_others(t *testing.T) {
-	w := newWorld(t, slashingtest.Options{})
+func TestSlash_others(t *testing.T) { forks(t, testSlashOthers) }
+
+func testSlashOthers(t *testing.T, o slashingtest.Options) {
+	w := newWorld(t, o)
 	input := w.pack("slashOperator", w.Manager, slashing{
 		Operator: w.Operator.Address, Strategies: []common.Address{w.core.Strategy}, WadsToSlash: []*big.Int{big.NewInt(1e18)}, Description: "mine",
 	})

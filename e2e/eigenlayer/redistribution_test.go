@@ -36,56 +36,54 @@ func (w *world) recipient() (to common.Address, redistributes bool) {
 // at once, in tokens when anybody clears them, and the burn address gets none.
 // In v1.9 nothing lies between the two: no escrow, no delay of its own.
 func TestRedistribution(t *testing.T) {
-	for name, o := range map[string]slashingtest.Options{"osaka": {}, "amsterdam": {Amsterdam: true}} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorldPaying(t, o, fund)
-			if to, redistributes := w.recipient(); to != fund || !redistributes {
-				t.Fatalf("to %s, redistributes %t", to, redistributes)
-			}
-			id, _ := w.submit(w.Break())
-			if why := w.refused(id); why != "TooEarly" {
-				t.Errorf("within the delay: %q", why)
-			}
-			w.Pass(1, delay*time.Second)
-			executed := w.execute(id).GasUsed
-			if got := w.Shares(w.core); got.Cmp(tenths(9)) != 0 {
-				t.Errorf("%s shares left, want %s", got, tenths(9))
-			}
-			if strategy, shares := w.pending(1); strategy != w.core.Strategy || shares.Cmp(tenths(1)) != 0 {
-				t.Errorf("%s of %s to be redistributed", shares, strategy)
-			}
-			if got := w.Balance(w.core.Token, fund); got.Sign() != 0 {
-				t.Errorf("%s paid before anybody cleared it", got)
-			}
-			cleared := w.clear(1).GasUsed
-			if got := w.Balance(w.core.Token, fund); got.Cmp(tenths(1)) != 0 {
-				t.Errorf("%s paid, want %s", got, tenths(1))
-			}
-			if got := w.Balance(w.core.Token, core.Burn); got.Sign() != 0 {
-				t.Errorf("%s burnt", got)
-			}
-			w.clear(1) // again: moves nothing, which the sum below shows
-			// The recipient slashes nobody itself; the second fault goes the same way.
-			mine := w.pack("slashOperator", w.Manager, slashing{
-				Operator: w.Operator.Address, Strategies: []common.Address{w.core.Strategy}, WadsToSlash: []*big.Int{big.NewInt(1e18)}, Description: "mine",
-			})
-			if why := w.why(fund, w.core.Allocation, mine); why != "InvalidCaller" {
-				t.Errorf("the recipient slashes: %q", why)
-			}
-			second, _ := w.submit(w.Contradict())
-			w.Pass(1, delay*time.Second)
-			w.execute(second)
-			w.clear(2)
-			// Half of the 900 that are left.
-			if got, want := w.Balance(w.core.Token, fund), new(big.Int).Add(tenths(1), new(big.Int).Rsh(tenths(9), 1)); got.Cmp(want) != 0 {
-				t.Errorf("%s paid in all, want %s", got, want)
-			}
-			t.Logf("execute %d, clear to the recipient %d gas", executed, cleared)
-			if name == "osaka" && (executed > 460_000 || cleared > 150_000) {
-				t.Errorf("execute %d gas, at most 460,000; clear %d, at most 150,000", executed, cleared)
-			}
+	forks(t, func(t *testing.T, o slashingtest.Options) {
+		w := newWorldPaying(t, o, fund)
+		if to, redistributes := w.recipient(); to != fund || !redistributes {
+			t.Fatalf("to %s, redistributes %t", to, redistributes)
+		}
+		id, _ := w.submit(w.Break())
+		if why := w.refused(id); why != "TooEarly" {
+			t.Errorf("within the delay: %q", why)
+		}
+		w.Pass(1, delay*time.Second)
+		executed := w.execute(id).GasUsed
+		if got := w.Shares(w.core); got.Cmp(tenths(9)) != 0 {
+			t.Errorf("%s shares left, want %s", got, tenths(9))
+		}
+		if strategy, shares := w.pending(1); strategy != w.core.Strategy || shares.Cmp(tenths(1)) != 0 {
+			t.Errorf("%s of %s to be redistributed", shares, strategy)
+		}
+		if got := w.Balance(w.core.Token, fund); got.Sign() != 0 {
+			t.Errorf("%s paid before anybody cleared it", got)
+		}
+		cleared := w.clear(1).GasUsed
+		if got := w.Balance(w.core.Token, fund); got.Cmp(tenths(1)) != 0 {
+			t.Errorf("%s paid, want %s", got, tenths(1))
+		}
+		if got := w.Balance(w.core.Token, core.Burn); got.Sign() != 0 {
+			t.Errorf("%s burnt", got)
+		}
+		w.clear(1) // again: moves nothing, which the sum below shows
+		// The recipient slashes nobody itself; the second fault goes the same way.
+		mine := w.pack("slashOperator", w.Manager, slashing{
+			Operator: w.Operator.Address, Strategies: []common.Address{w.core.Strategy}, WadsToSlash: []*big.Int{big.NewInt(1e18)}, Description: "mine",
 		})
-	}
+		if why := w.why(fund, w.core.Allocation, mine); why != "InvalidCaller" {
+			t.Errorf("the recipient slashes: %q", why)
+		}
+		second, _ := w.submit(w.Contradict())
+		w.Pass(1, delay*time.Second)
+		w.execute(second)
+		w.clear(2)
+		// Half of the 900 that are left.
+		if got, want := w.Balance(w.core.Token, fund), new(big.Int).Add(tenths(1), new(big.Int).Rsh(tenths(9), 1)); got.Cmp(want) != 0 {
+			t.Errorf("%s paid in all, want %s", got, want)
+		}
+		t.Logf("execute %d, clear to the recipient %d gas", executed, cleared)
+		if !o.Amsterdam && (executed > 460_000 || cleared > 150_000) {
+			t.Errorf("execute %d gas, at most 460,000; clear %d, at most 150,000", executed, cleared)
+		}
+	})
 }
 
 // pending is what the core keeps of a slash until it is cleared.

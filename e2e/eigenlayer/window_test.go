@@ -15,8 +15,10 @@ import (
 // TestWindow: a proof reaches as far back as the chain's history of hashes,
 // 8,191 blocks, on a chain that really has them. eth_call runs in the head's
 // block, a transaction in the one after it.
-func TestWindow(t *testing.T) {
-	w := newWorld(t, slashingtest.Options{})
+func TestWindow(t *testing.T) { forks(t, testWindow) }
+
+func testWindow(t *testing.T, o slashingtest.Options) {
+	w := newWorld(t, o)
 	f := w.Break()
 	input, err := bindings.Submit(f)
 	if err != nil {
@@ -54,8 +56,10 @@ func TestWindow(t *testing.T) {
 
 // TestSigners: whoever did not sign what the evidence needs, or signed it for
 // another slot, acquits the operator.
-func TestSigners(t *testing.T) {
-	w := newWorld(t, slashingtest.Options{})
+func TestSigners(t *testing.T) { forks(t, testSigners) }
+
+func testSigners(t *testing.T, o slashingtest.Options) {
+	w := newWorld(t, o)
 	for name, c := range map[string]struct {
 		want   string
 		change func(*evidence.File)

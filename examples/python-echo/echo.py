@@ -3,7 +3,8 @@
 
 It promises that the block's extra data holds the words of the request. The
 sidecar asks it five questions over HTTP; it answers each from the page it is
-shown, and keeps no state of its own.
+shown. It prints the events that it is told, and keeps no state but the number of
+the last one, in the file that ECHO_EVENTS_FILE names.
 """
 
 import hmac
@@ -85,7 +86,39 @@ def audit(ask):
     return {"verdicts": verdicts}
 
 
-ANSWERS = {f"/module/v1/{f.__name__}": f for f in (info, slot, commit, verify, audit)}
+class Heard:
+    """The number of the last event dealt with. What is in the file is not told again; what is not, is."""
+
+    def __init__(self, path):
+        self.path, self.lock, self.last = path, threading.Lock(), 0
+        if path and os.path.exists(path):
+            with open(path, encoding="ascii") as f:
+                self.last = int(f.read())
+
+    def keep(self, last):
+        if self.path:
+            with open(self.path + ".new", "w", encoding="ascii") as f:
+                f.write(str(last))
+                f.flush()
+                os.fsync(f.fileno())
+            os.replace(self.path + ".new", self.path)
+        self.last = last
+
+
+def events(ask):
+    new = [(int(e["seq"]), f"{e['kind']} slot {e['slot']}") for e in ask["events"]]
+    with HEARD.lock:
+        if ask.get("unknown"):  # the sidecar's numbers begin anew
+            HEARD.keep(0)
+        elif ask["after"] <= HEARD.last:  # else some are left out: say where to begin
+            for seq, text in new:
+                if seq > HEARD.last:
+                    print("event", seq, text, flush=True)
+                    HEARD.keep(seq)
+        return {"after": HEARD.last}
+
+
+ANSWERS = {f"/module/v1/{f.__name__}": f for f in (info, slot, commit, verify, audit, events)}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -156,6 +189,7 @@ if __name__ == "__main__":
             SECRET = f.read().strip()
         if len(SECRET) < 16:
             sys.exit("the secret has fewer than 16 characters")
+        HEARD = Heard(os.environ.get("ECHO_EVENTS_FILE"))
         main()
     except KeyError as missing:
         sys.exit(f"set {missing}, or let the sidecar start this program")

@@ -66,6 +66,7 @@ type App struct {
 	promises *promises   // nil: and makes no promises
 	wallet   *walletFace // nil: and none for wallets
 
+	look                bool // to be looked at, not run
 	listening, stopping atomic.Bool
 	measures            *httpd.Metrics
 
@@ -81,7 +82,12 @@ type servers struct {
 // New builds everything a configuration asks for and dials nothing. What it
 // opens (the ledger) Close releases, and so does the end of Run.
 func New(c *config.Config, version string, log *slog.Logger) (*App, error) {
-	a := bare(c, version, log)
+	return bare(c, version, log).open()
+}
+
+// open opens what New does.
+func (a *App) open() (*App, error) {
+	c := a.config
 	var err error
 	if a.relays, err = newRelaySets(a); err != nil {
 		return nil, err

@@ -41,12 +41,15 @@ func PostgresConfig(c *config.Config, clock *chain.Clock, log *slog.Logger) ledg
 	}
 }
 
-// openLedger opens the ledger that the file names, wherever it is. It never makes one.
-func openLedger(c *config.Config, clock *chain.Clock, log *slog.Logger) (l *ledger.Ledger, err error) {
+// openLedger opens the ledger that the file names, wherever it is, to run with it or
+// to look. It never makes one.
+func openLedger(c *config.Config, clock *chain.Clock, log *slog.Logger, look bool) (l *ledger.Ledger, err error) {
 	if c.Ledger.PostgresDSNFile != "" {
 		l, err = ledger.OpenPostgres(PostgresConfig(c, clock, log))
 	} else {
-		l, err = ledger.Open(LedgerConfig(c, clock, log))
+		file := LedgerConfig(c, clock, log)
+		file.Look = look
+		l, err = ledger.Open(file)
 	}
 	switch {
 	case errors.Is(err, ledger.ErrMissing):

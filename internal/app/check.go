@@ -25,7 +25,9 @@ type part func(ctx context.Context) []error
 // and returns everything that is wrong at once. What a start would end with comes
 // first.
 func Check(ctx context.Context, c *config.Config, version string, log *slog.Logger) error {
-	a, err := New(c, version, log)
+	looked := bare(c, version, log)
+	looked.look = true
+	a, err := looked.open()
 	if err == nil {
 		defer a.Close()
 		return errors.Join(together(ctx, a.parts())...)
@@ -89,7 +91,7 @@ func unopened(ctx context.Context, c *config.Config, version string, log *slog.L
 	if c.Promises() || c.SignerAPI() {
 		s := &signing{clock: a.clock, log: a.log.Warn}
 		defer s.close()
-		s.ledger, err = openLedger(c, a.clock, a.log)
+		s.ledger, err = openLedger(c, a.clock, a.log, true)
 		note(err)
 		s.keys, err = openKeys(ctx, c, a.clock, nil, nil, a.log)
 		note(err)

@@ -34,6 +34,15 @@ func (f following) Account(ctx context.Context, addr bellatrix.ExecutionAddress)
 	return account, head, err
 }
 
+// Accounts implements modules.State. Faults: those of the node, ErrStuck.
+func (f following) Accounts(ctx context.Context, addrs []bellatrix.ExecutionAddress) ([]modules.Account, modules.Head, error) {
+	accounts, head, err := f.State.Accounts(ctx, addrs)
+	if err == nil {
+		err = f.keepsUp(head)
+	}
+	return accounts, head, err
+}
+
 // Head implements modules.State. Faults: those of the node, ErrStuck.
 func (f following) Head(ctx context.Context) (modules.Head, error) {
 	head, err := f.State.Head(ctx)

@@ -20,6 +20,10 @@ func (s stateAt) Account(context.Context, bellatrix.ExecutionAddress) (modules.A
 	return modules.Account{}, modules.Head{Slot: s.slot}, nil
 }
 
+func (s stateAt) Accounts(context.Context, []bellatrix.ExecutionAddress) ([]modules.Account, modules.Head, error) {
+	return nil, modules.Head{Slot: s.slot}, nil
+}
+
 func TestFollowing(t *testing.T) {
 	for _, c := range []struct {
 		execution, beacon phase0.Slot
@@ -31,6 +35,9 @@ func TestFollowing(t *testing.T) {
 		}
 		if _, _, err := f.Account(t.Context(), bellatrix.ExecutionAddress{}); !errors.Is(err, c.want) {
 			t.Errorf("%d beside %d: account: %v", c.execution, c.beacon, err)
+		}
+		if _, _, err := f.Accounts(t.Context(), nil); !errors.Is(err, c.want) {
+			t.Errorf("%d beside %d: accounts: %v", c.execution, c.beacon, err)
 		}
 	}
 }

@@ -72,7 +72,7 @@ func Init(ctx context.Context, c *config.Config, o InitOptions, out io.Writer) e
 func makeLedger(c *config.Config, k keys, o InitOptions, clock *chain.Clock, out io.Writer) (vouched bool, err error) {
 	name := ledgerName(c)
 	if _, err := k.proxy(promising(c), keystore.SchemeBLS); err == nil && c.Promises() && !o.NewHistory {
-		l, err := openLedger(c, clock, nil)
+		l, err := openLedger(c, clock, nil, true)
 		switch {
 		case errors.Is(err, ledger.ErrMissing):
 			return false, ErrLost.With("%s is missing, and there is a proxy key that may have promised", name)
@@ -119,7 +119,7 @@ func makeProxies(ctx context.Context, c *config.Config, k keys, clock *chain.Clo
 	if len(missing) == 0 {
 		return nil
 	}
-	book, err := openLedger(c, clock, nil)
+	book, err := openLedger(c, clock, nil, true)
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ func dialModule(host modules.Host, r *config.ModuleRemoteAt) (modules.Module, er
 	return remote.New(remote.Config{
 		ID: host.ID, SigningID: host.SigningID, URL: r.URL, Secret: secret, CommitmentTypes: r.CommitmentTypes, ConstraintTypes: r.ConstraintTypes,
 		Budgets: modules.Budgets{Slot: r.SlotTimeout, Commit: r.CommitTimeout, Verify: r.VerifyTimeout, Audit: r.AuditTimeout},
-		Clock:   host.Clock, Log: host.Log,
+		Events:  host.Events, Clock: host.Clock, Log: host.Log,
 	})
 }
 

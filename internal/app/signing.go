@@ -10,6 +10,7 @@ import (
 	"sidecar/chain"
 	"sidecar/commitments"
 	"sidecar/internal/config"
+	"sidecar/internal/harden"
 	"sidecar/internal/httpd"
 	"sidecar/internal/ledger"
 	"sidecar/signer"
@@ -45,7 +46,7 @@ func (p *policies) Allows(module string, kind ledger.Kind, key commitments.Key) 
 // signed must not start. What fails later closes it again.
 func newSigning(a *App) (s *signing, err error) {
 	s = &signing{clock: a.clock, log: a.log.With("part", "app").Warn}
-	if s.ledger, err = openLedger(a.config, a.clock, a.log.With("part", "ledger")); err != nil {
+	if s.ledger, err = openLedger(a.config, a.clock, a.log.With("part", "ledger"), a.look); err != nil {
 		return nil, err
 	}
 	defer func(opened *signing) { // s is nil by then
@@ -132,13 +133,19 @@ func signerTable(c *config.Config, warn func(msg string, args ...any)) (t api.Ta
 	return t, nil
 }
 
+// signerConns is how many connections modules may have, a quarter of them from one
+// address.
+const signerConns = 1024
+
 // signerServer is the listener of the Signer API; nil without one.
 func (a *App) signerServer(measures *httpd.Metrics) (*httpd.Server, error) {
 	if a.signing == nil || a.signing.api == nil {
 		return nil, nil
 	}
 	c := a.config.Signer
+	most := connections(signerConns, harden.Descriptors()/2) // beside the gateway's half
 	s := httpd.Config{
+		MaxConns: most, MaxConnsPerIP: most / 4, MakeRoom: true,
 		Name: "signer", Addr: address(c.Host.String(), c.Port), Routes: a.signing.api.Routes(), Log: a.log.With("part", "signer"), Clock: a.clock, Metrics: measures,
 	}
 	if c.TLS.Type == config.TLSCertificate {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 )
 
@@ -165,6 +166,10 @@ type Gateway struct {
 	Committers []Committer `toml:"committers"`
 	// Exclusive are validators that are sold elsewhere. Optional.
 	Exclusive []Exclusive `toml:"exclusive"`
+	// Slashers are the contracts that promises may name, beside the zero address,
+	// which is none. Default: any. Where a key is registered with a registry that
+	// believes whatever contract a promise names, any is all of its collateral.
+	Slashers []bellatrix.ExecutionAddress `toml:"slashers"`
 	// MaxGasPercent of the gas limit that the slot's block has at least, by the
 	// execution node's head, may be promised per slot. Default 25.
 	MaxGasPercent int `toml:"max_gas_percent"`

@@ -105,8 +105,12 @@ func (k *checker) muxes() {
 			}
 			owner[key] = i
 		}
-		k.timeout(m.TimeoutGetHeader, at+".timeout_get_header_ms")
-		k.late(m.LateInSlot, at+".late_in_slot_time_ms")
+		if key := at + ".timeout_get_header_ms"; k.given(key) { // what is inherited was checked
+			k.timeout(m.TimeoutGetHeader, key)
+		}
+		if key := at + ".late_in_slot_time_ms"; k.given(key) {
+			k.late(m.LateInSlot, key)
+		}
 		inherited := k.bad["pbs.timeout_get_header_ms"] || k.bad["pbs.late_in_slot_time_ms"]
 		k.require(m.TimeoutGetHeader < m.LateInSlot || inherited, at+".timeout_get_header_ms",
 			"%d is not below late_in_slot_time_ms (%d)", m.TimeoutGetHeader.Milliseconds(), m.LateInSlot.Milliseconds())

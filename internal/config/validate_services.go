@@ -1,6 +1,11 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/bellatrix"
+)
 
 func (k *checker) signer() {
 	s := k.c.Signer
@@ -98,6 +103,9 @@ func (k *checker) services() {
 	// What is promised must come back in the proofs of one bid, in hexadecimal.
 	k.require(g.MaxBytes >= 1 && g.MaxBytes <= 2<<20, "gateway.max_bytes", "is not within 1 to %d", 2<<20)
 	k.promising(g)
+	if w := c.Wallet; w != nil && len(g.Slashers) > 0 {
+		k.require(w.Slasher == (bellatrix.ExecutionAddress{}) || slices.Contains(g.Slashers, w.Slasher), "wallet.slasher", "is not among gateway.slashers")
+	}
 	k.require(g.MaxBlobs <= 21, "gateway.max_blobs", "is above 21")
 	k.access(&g.Access)
 	if g.Access.TLSPath == "" && g.Host.IsValid() && !g.Host.IsLoopback() {

@@ -191,7 +191,8 @@ func TestParse_Wrong(t *testing.T) {
 
 // TestParse_Everything: all that is wrong is said at once, by line.
 func TestParse_Everything(t *testing.T) {
-	file := "chain = \"Helder\"\nextra = 1\n[pbs]\nport = true\nhost = \"x\"\nlate_in_slot_time_ms = 0\n[[relays]]\nurl = \"a\"\nid = 3\n"
+	file := "chain = \"Helder\"\nextra = 1\n[pbs]\nport = true\nhost = \"x\"\nlate_in_slot_time_ms = 0\n[[relays]]\nurl = \"a\"\nid = 3\n" +
+		"[[mux]]\nid = \"m\"\nvalidator_pubkeys = [\"" + key1 + "\"]\n" + strings.Replace(one, "[[", "[[mux.", 1) // its times are those of [pbs]
 	_, err := Parse("f.toml", []byte(file), nil)
 	want := `f.toml:1: chain: "Helder" is no network; Mainnet, Holesky, Sepolia and Hoodi are
 f.toml:2: extra: is not a key here

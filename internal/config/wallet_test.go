@@ -47,6 +47,15 @@ func TestWallet_Refused(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", line, err, want)
 		}
 	}
+	listed := promisesHead + "slashers = [\"0x0000000000000000000000000000000000000a11\"]\n[wallet]\n"
+	if _, err := Parse("f", []byte(listed+`slasher = "0x0000000000000000000000000000000000000a12"`), nil); err == nil || !strings.Contains(err.Error(), "wallet.slasher") {
+		t.Errorf("a slasher that the gateway refuses: %v", err)
+	}
+	for _, line := range []string{"", `slasher = "0x0000000000000000000000000000000000000a11"`} {
+		if _, err := Parse("f", []byte(listed+line), nil); err != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
 	if _, err := Parse("f", []byte("chain = \"Hoodi\"\n[[relays]]\nurl = \"https://0xa119589bb33ef52acbb8116832bec2b58fca590fe5c85eac5d3230b44d5bc09fe73ccd21f88eab31d6de16194d17782e@one.example.org\"\n[wallet]"), nil); err == nil ||
 		!strings.Contains(err.Error(), "needs a module that makes promises") {
 		t.Errorf("without promises: %v", err)

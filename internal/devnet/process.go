@@ -89,6 +89,9 @@ func readLog(r io.Reader, running chan<- started) {
 	_, _ = io.Copy(io.Discard, r)
 }
 
+// PID is the process's number.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Kill ends the process as a power cut would, and waits for it.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // gone already: fine

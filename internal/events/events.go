@@ -28,11 +28,8 @@ import (
 	"sidecar/modules"
 )
 
-// Faults of this package.
-var (
-	ErrCursor = fault.Define("events_cursor_unknown", fault.NotFound, "No event has had this number: the log of events is another. Begin again at 0.")
-	ErrLog    = fault.Define("events_log_failed", fault.Unavailable, "Events cannot be written; they are lost, and counted.")
-)
+// ErrLog is of events that are lost.
+var ErrLog = fault.Define("events_log_failed", fault.Unavailable, "Events cannot be written; they are lost, and counted.")
 
 // Limits.
 const (
@@ -262,13 +259,13 @@ func openWhole(path string) (*os.File, error) {
 }
 
 // After returns events with a higher number, as modules.Events says. Fault:
-// ErrCursor.
+// modules.ErrCursor.
 func (l *Log) After(ctx context.Context, seq uint64) ([]modules.Event, error) {
 	for {
 		l.mu.Lock()
 		if seq > l.last {
 			l.mu.Unlock()
-			return nil, ErrCursor.With("%d, the last is %d", seq, l.last)
+			return nil, modules.ErrCursor.With("%d, the last is %d", seq, l.last)
 		}
 		i, found := slices.BinarySearchFunc(l.kept, seq, func(e modules.Event, s uint64) int {
 			switch {

@@ -102,7 +102,7 @@ func TestOrder(t *testing.T) {
 	if last := read(t, l, 4, 1)[0]; last.Seq != 5 {
 		t.Errorf("numbers begin anew: %+v", last)
 	}
-	if _, err := l.After(t.Context(), 6); !errors.Is(err, ErrCursor) {
+	if _, err := l.After(t.Context(), 6); !errors.Is(err, modules.ErrCursor) {
 		t.Errorf("a number of the future: %v", err)
 	}
 	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)

@@ -56,6 +56,42 @@ func (c *Client) Account(ctx context.Context, addr bellatrix.ExecutionAddress) (
 	return account, head, nil
 }
 
+// Accounts returns accounts at the head, in the order of addrs, and that head: one
+// batched call for every 64 that are not known at this head, and none while it
+// stays. What was read before an error is known when it is asked for again. Faults:
+// those of Head.
+func (c *Client) Accounts(ctx context.Context, addrs []bellatrix.ExecutionAddress) ([]modules.Account, modules.Head, error) {
+	head, err := c.Head(ctx)
+	if err != nil {
+		return nil, modules.Head{}, err
+	}
+	out := make([]modules.Account, len(addrs))
+	var missing []int
+	for i, addr := range addrs {
+		var ok bool
+		if out[i], ok = c.remembered(head.Hash, addr); !ok {
+			missing = append(missing, i)
+		}
+	}
+	for len(missing) > 0 {
+		at := missing[:min(prefetchBatch, len(missing))]
+		missing = missing[len(at):]
+		batch := make([]bellatrix.ExecutionAddress, len(at))
+		for i, n := range at {
+			batch[i] = addrs[n]
+		}
+		all, err := c.readAccounts(ctx, head.Hash, batch)
+		if err != nil {
+			return nil, modules.Head{}, err
+		}
+		for i, n := range at {
+			out[n] = all[i]
+			c.remember(head.Hash, batch[i], all[i])
+		}
+	}
+	return out, head, nil
+}
+
 // remembered returns an account that is known at a head.
 func (c *Client) remembered(head phase0.Hash32, addr bellatrix.ExecutionAddress) (modules.Account, bool) {
 	c.mu.Lock()

@@ -328,3 +328,48 @@ func stamped(b *types.Block) *types.Block {
 	h.Time = uint64(time.Now().Unix()) // #nosec G115 -- after 1970
 	return types.NewBlockWithHeader(h)
 }
+
+// TestAccounts_Many: accounts that are not known at the head come in one request for
+// 64, in the order asked, and are known then.
+func TestAccounts_Many(t *testing.T) {
+	d := startTwo(t)
+	if _, err := d.Head(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	addrs := make([]bellatrix.ExecutionAddress, 100)
+	for i := range addrs {
+		addrs[i] = bellatrix.ExecutionAddress{1, byte(i)}
+	}
+	nonce := func(params []json.RawMessage) string {
+		return fmt.Sprintf("0x%x", 1000+int(params[0][6]-'0')*10+int(params[0][5]-'0'))
+	}
+	for _, n := range []*node{d.one, d.two} {
+		n.answer = func(method string, params []json.RawMessage) any {
+			if method == "eth_getTransactionCount" {
+				return nonce(params)
+			}
+			return nil
+		}
+	}
+	before := d.one.posts
+	all, head, err := d.Accounts(t.Context(), addrs)
+	if err != nil || len(all) != 100 || head.Hash != d.head.Hash {
+		t.Fatalf("%d accounts, %v", len(all), err)
+	}
+	for i := range addrs {
+		text, _ := json.Marshal(fmt.Sprintf("%#x", addrs[i][:]))
+		if want := nonce([]json.RawMessage{text}); fmt.Sprintf("0x%x", all[i].Nonce) != want {
+			t.Fatalf("account %d: nonce %#x, want %s", i, all[i].Nonce, want)
+		}
+	}
+	if n := d.one.posts - before; n != 2 {
+		t.Errorf("%d requests for 100 accounts, want 2", n)
+	}
+	if _, _, err := d.Accounts(t.Context(), addrs[10:]); err != nil || d.one.posts-before != 2 {
+		t.Errorf("asked again: %v, %d requests", err, d.one.posts-before)
+	}
+	d.two.answer = func(string, []json.RawMessage) any { return errors.New("no") }
+	if _, _, err := d.Accounts(t.Context(), []bellatrix.ExecutionAddress{{7}}); err == nil {
+		t.Error("one node of two is enough")
+	}
+}

@@ -31,10 +31,11 @@ type conn struct {
 	net.Conn
 	remote netip.Addr
 	state  atomic.Int32
-	after  func() // of the answer that is being written
-	linger bool   // the answer left part of the request unread
-	eof    bool   // the caller will send nothing more
-	body   []byte // reused by the requests of this connection
+	since  atomic.Int64 // unix nanoseconds; without a request from then on, unless active
+	after  func()       // of the answer that is being written
+	linger bool         // the answer left part of the request unread
+	eof    bool         // the caller will send nothing more
+	body   []byte       // reused by the requests of this connection
 	closed atomic.Bool
 	held   int64 // bytes of its body beyond what a connection may keep
 

@@ -22,14 +22,7 @@ func (s *Server) serveConn(c *conn) {
 			s.finish(c)
 		}
 		s.mu.Lock()
-		delete(s.conns, c)
-		if s.cfg.MaxConnsPerIP > 0 {
-			if p := block(c.remote); s.peers[p] > 1 {
-				s.peers[p]--
-			} else {
-				delete(s.peers, p)
-			}
-		}
+		s.forget(c)
 		s.mu.Unlock()
 		s.cfg.Metrics.connections(s.cfg.Name, -1)
 	}()
@@ -56,6 +49,7 @@ func (s *Server) stateChanged(nc net.Conn, state fasthttp.ConnState) {
 		}
 	case fasthttp.StateIdle:
 		s.finish(c)
+		c.since.Store(s.cfg.Clock.Now().UnixNano())
 		c.state.Store(idle)
 		if s.draining.Load() {
 			c.cut()

@@ -36,6 +36,11 @@ type Config struct {
 	// MaxConnsPerIP is the same for one IPv4 address or one IPv6 /64. Default:
 	// no limit.
 	MaxConnsPerIP int
+	// MakeRoom closes the connection that has been without a request for longest
+	// where a limit is reached, of the same address if it is the address's, instead
+	// of refusing one more. For callers that we know and that share addresses: who
+	// leaves connections open locks nobody out.
+	MakeRoom bool
 	// MaxHeader bounds the request line and the header fields together, in
 	// bytes. Default 8 KiB.
 	MaxHeader int
@@ -284,12 +289,13 @@ func (s *Server) accept(ln net.Listener, stop <-chan struct{}) error {
 // take starts to serve a connection, if the limits allow.
 func (s *Server) take(raw net.Conn) {
 	remote := remoteOf(raw)
-	if limit := s.full(remote); limit != "" {
+	if limit := s.full(remote); limit != "" && !s.makeRoom(remote, limit) {
 		s.cfg.Metrics.refuse(s.cfg.Name, limit)
 		s.turnAway(raw)
 		return
 	}
 	c := newConn(raw, remote)
+	c.since.Store(s.cfg.Clock.Now().UnixNano())
 	if s.cfg.TLS != nil {
 		c.Conn = tls.Server(raw, s.cfg.TLS)
 	}
@@ -313,11 +319,54 @@ func (s *Server) full(remote netip.Addr) string {
 	defer s.mu.Unlock()
 	switch {
 	case len(s.conns) >= s.cfg.MaxConns:
-		return "server"
+		return limitServer
 	case s.cfg.MaxConnsPerIP > 0 && remote.IsValid() && s.peers[block(remote)] >= s.cfg.MaxConnsPerIP:
-		return "address"
+		return limitAddress
 	}
 	return ""
+}
+
+// The limits of connections, as the metric names them.
+const (
+	limitServer  = "server"
+	limitAddress = "address"
+)
+
+// makeRoom ends a connection without a request, if there is one.
+func (s *Server) makeRoom(remote netip.Addr, limit string) bool {
+	if !s.cfg.MakeRoom {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var longest *conn
+	for c := range s.conns {
+		if c.state.Load() != active && (limit != limitAddress || block(c.remote) == block(remote)) &&
+			(longest == nil || c.since.Load() < longest.since.Load()) {
+			longest = c
+		}
+	}
+	if longest == nil {
+		return false
+	}
+	s.forget(longest)
+	longest.cut()
+	return true
+}
+
+// forget no longer counts a connection. The caller holds mu.
+func (s *Server) forget(c *conn) {
+	if _, counted := s.conns[c]; !counted {
+		return
+	}
+	delete(s.conns, c)
+	if s.cfg.MaxConnsPerIP > 0 {
+		if p := block(c.remote); s.peers[p] > 1 {
+			s.peers[p]--
+		} else {
+			delete(s.peers, p)
+		}
+	}
 }
 
 // block is what counts as one peer: an IPv4 address or an IPv6 /64.

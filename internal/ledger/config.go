@@ -39,6 +39,9 @@ type Config struct {
 	// a new ledger need not hold. Only Create reads it. Danger: if it is not true,
 	// the sidecar can contradict what was promised before.
 	NewKeys bool
+	// Look says that the ledger is opened to be looked at, as sidecar check does. What
+	// the operator stated is for the next start, and stands if nothing is written.
+	Look bool
 	// Host names the machine. Optional: a hash of its machine id, nothing if it
 	// has none.
 	Host string

@@ -43,12 +43,13 @@ type Hold struct {
 // evidence is what is known of a ledger when it is opened.
 type evidence struct {
 	sum       Summary
-	atWitness [32]byte // hash of the record that the witness counts up to, if the ledger has it
-	host      string   // this machine; "" if unknown
-	bound     string   // the machine the ledger names; "" if none
-	witness   *witness // nil: none that can be read
-	why       string   // the reason to hold, if there is none
-	shared    bool     // others may have led: the lease tells of pauses, and the witness of nothing but what it counts
+	atWitness [32]byte  // hash of the record that the witness counts up to, if the ledger has it
+	host      string    // this machine; "" if unknown
+	bound     string    // the machine the ledger names; "" if none
+	witness   *witness  // nil: none that can be read
+	looked    time.Time // when the locks were ours and the witness was read: verifying the chain may take long, and is no pause
+	why       string    // the reason to hold, if there is none
+	shared    bool      // others may have led: the lease tells of pauses, and the witness of nothing but what it counts
 }
 
 // judge decides whether a ledger may promise: at once (no hold), from a slot on,
@@ -92,7 +93,7 @@ func judge(ev evidence, clock *chain.Clock, lookahead phase0.Slot) (Hold, error)
 	if w.Vouched {
 		allowed = gapVouched
 	}
-	switch gap := now.Sub(beat); {
+	switch gap := ev.looked.Sub(beat); {
 	case gap < -gapAllowed:
 		h = longer(h, Hold{clock.SlotAt(beat) + lookahead, holdClock})
 	case gap > allowed:

@@ -202,6 +202,19 @@ func (m *machine) actions() map[string]func(*rapid.T) {
 			}
 			m.start(t)
 		},
+		"look": func(t *rapid.T) { // as sidecar check does
+			m.stop(t)
+			look := c()
+			look.Look = true
+			if l, err := Open(look); err == nil {
+				err = l.Close()
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			m.pass(t, 0, 300)
+			m.start(t)
+		},
 		"": func(t *rapid.T) {},
 	}
 }

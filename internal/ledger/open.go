@@ -46,10 +46,10 @@ func openWith(c Config, d disk, replace func(path string, body []byte) error) (*
 // start verifies and replays an engine's records, and starts the writer. An
 // engine that cannot be started is closed.
 func start(e engine, network string, version phase0.Version, g *watch) (*Ledger, error) {
-	b := newBook()
+	b, known := newBook(), map[uint64]Receipt{}
 	sum, err := e.walk(func(t index, r Record) error {
 		g.saw(r)
-		return b.replay(t, r)
+		return b.replay(remembering{t, known}, r)
 	})
 	if err == nil && (sum.Network != network || sum.GenesisForkVersion != version) {
 		err = ErrChain.With("ledger of %q (genesis fork version %#x)", sum.Network, sum.GenesisForkVersion)
@@ -76,8 +76,38 @@ func start(e engine, network string, version phase0.Version, g *watch) (*Ledger,
 	return l, nil
 }
 
+// remembering is an index that knows the entries of late: a replay need not read
+// and decode them again for their signatures.
+type remembering struct {
+	index
+	known map[uint64]Receipt
+}
+
+// maxRemembered bounds what is known.
+const maxRemembered = 4096
+
+func (t remembering) note(r Record) {
+	if r.Entry == nil || !r.Entry.Kind.Signed() {
+		return
+	}
+	if len(t.known) >= maxRemembered {
+		clear(t.known)
+	}
+	t.known[r.Seq] = Receipt{Seq: r.Seq, Page: r.Page, Entry: *r.Entry}
+}
+
+// receipt is of an entry that has no signature before limit, where it is known.
+func (t remembering) receipt(seq, limit uint64) (Receipt, spot, error) {
+	if r, ok := t.known[seq]; ok {
+		delete(t.known, seq)
+		return r, spot{}, nil
+	}
+	return t.index.receipt(seq, limit)
+}
+
 // replay applies one record to a book that nobody else has.
-func (b *book) replay(t index, r Record) error {
+func (b *book) replay(t remembering, r Record) error {
+	t.note(r)
 	if _, err := b.apply(t, r, true); err != nil {
 		return err
 	}

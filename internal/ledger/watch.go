@@ -3,6 +3,8 @@ package ledger
 import (
 	"errors"
 	"time"
+
+	"github.com/attestantio/go-eth2-client/spec/phase0"
 )
 
 // watch is what stands around a ledger's engine: witness, lock of the keys, and
@@ -26,6 +28,7 @@ func (g *watch) look() (err error) {
 			return err
 		}
 	}
+	g.looked = g.Clock.Now()
 	if g.Witness == "" {
 		return nil
 	}
@@ -67,6 +70,10 @@ func (g *watch) begin(l *Ledger, sum Summary) error {
 	}
 	if h.Until > 0 && h.Until >= g.Clock.Slot() {
 		g.Log.Warn("The ledger holds: nothing new is promised", "until_slot", uint64(h.Until), "reason", h.Reason)
+		if n, first := l.book.uncarried(g.Clock.Slot(), h.Until); n > 0 {
+			g.Log.Error("Promises stand for slots of the hold, and their constraints are not signed: they are not carried to the relays unless the operator ends the hold",
+				"promises", n, "first_slot", uint64(first))
+		}
 	}
 	l.keys = g.keys
 	if g.Witness == "" {
@@ -84,8 +91,8 @@ func (g *watch) begin(l *Ledger, sum Summary) error {
 	// A crash before this: the evidence is what it was, and so will the decision be.
 	end := sum.end()
 	k.last.Records, k.last.Head, k.last.Time = end.Records, end.Hash[:], g.Clock.Now().UnixMilli()
-	if w := g.witness; w != nil && w.Vouched && h.Until == 0 && w.Records == end.Records {
-		k.last.Vouched, k.last.Time = true, w.Time // good for a later start, too, if this one writes nothing
+	if w := g.witness; g.Look && w != nil && w.Vouched && h.Until == 0 && w.Records == end.Records {
+		k.last.Vouched, k.last.Time = true, w.Time // it is for a later start
 	}
 	if err := writeWitness(k.path, k.last, k.replace); err != nil {
 		return err
@@ -94,6 +101,20 @@ func (g *watch) begin(l *Ledger, sum Summary) error {
 	beat := min(maxHeartbeat, max(time.Second, g.Clock.Start(1).Sub(g.Clock.Start(0))))
 	go k.run(func() head { return *l.durable.Load() }, beat) // until end, which waits for it
 	return nil
+}
+
+// uncarried counts the promises for slots from first to last that have no
+// constraints yet, and names the earliest of these slots.
+func (b *book) uncarried(first, last phase0.Slot) (n int, earliest phase0.Slot) {
+	for _, p := range b.open { // ascending
+		if p.Slot < first || p.Slot > last || p.Constraints != nil {
+			continue
+		}
+		if n += len(p.Promises); earliest == 0 {
+			earliest = p.Slot
+		}
+	}
+	return n, earliest
 }
 
 // end ends what begin began, with a last word to the witness, and closes the

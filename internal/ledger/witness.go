@@ -35,7 +35,7 @@ type witness struct {
 	HoldReason string `json:"hold_reason,omitempty"`
 
 	// Vouched: the operator states that nothing was promised elsewhere, at Time. Good
-	// for every start that is soon, until the ledger grows.
+	// for the next start that is not a look, if it is soon.
 	Vouched bool `json:"vouched,omitempty"`
 }
 

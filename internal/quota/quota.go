@@ -1,7 +1,7 @@
 // Package quota divides a server among its callers: how often each may ask, and
 // how much of what runs at a time each may have. It promises that no caller, and
-// no crowd of nameless callers, keeps the others out, in bounded memory. It
-// never waits and never looks at a clock: callers say what time it is.
+// no crowd of nameless callers, keeps the others out, in bounded memory. Only
+// Line waits, and nothing looks at a clock: callers say what time it is.
 package quota
 
 import (

@@ -22,6 +22,9 @@ func (m *Module) admit(ctx context.Context, view commitments.View, slot phase0.S
 	if t.gas > m.maxGas {
 		return 0, ErrGasAboveCap.With("%d gas, at most %d", t.gas, m.maxGas)
 	}
+	if t.typ == types.BlobTxType && t.blobs == nil {
+		return 0, m.blobless(ctx, view, t)
+	}
 	if err := m.rules(t, slot); err != nil {
 		return 0, err
 	}
@@ -70,6 +73,26 @@ func (m *Module) admit(ctx context.Context, view commitments.View, slot phase0.S
 		return usedBelow, m.proofs.verify(ctx, t.whole, t.blobs)
 	}
 	return usedBelow, nil
+}
+
+// blobless says what is wrong with a blob transaction in its canonical form: nobody
+// has its blobs, unless it is one that is promised, as the answer showed it.
+// Faults: ErrPromised, ErrBlobProof, the state's.
+func (m *Module) blobless(ctx context.Context, view commitments.View, t asked) error {
+	head, err := m.state.Head(ctx)
+	if err != nil {
+		return err
+	}
+	open, err := m.open(view, head.Slot, t.tx)
+	if err != nil {
+		return err
+	}
+	for _, p := range open {
+		if p.hash == t.hash {
+			return ErrPromised.With("for slot %d", p.slot)
+		}
+	}
+	return errBlobless()
 }
 
 // rules holds t to the fork of its slot. Faults: ErrFork, ErrTxType, ErrBlobProof.

@@ -22,8 +22,9 @@ import (
 const maxTxBlobs = 6
 
 // splitBlobs reads a blob transaction in its network form, which has blobs,
-// commitments and proofs beside it, and returns its canonical form and these.
-// [EIP-4844: networking; EIP-7594] Faults: ErrTxEncoding, ErrBlobProof.
+// commitments and proofs beside it, and returns its canonical form and these; nil for
+// one that is in its canonical form. [EIP-4844: networking; EIP-7594] Fault:
+// ErrTxEncoding.
 func splitBlobs(raw []byte) ([]byte, *types.BlobTxSidecar, error) {
 	var in types.Transaction
 	if err := in.UnmarshalBinary(raw); err != nil {
@@ -31,7 +32,7 @@ func splitBlobs(raw []byte) ([]byte, *types.BlobTxSidecar, error) {
 	}
 	blobs := in.BlobTxSidecar()
 	if blobs == nil {
-		return nil, nil, ErrBlobProof.With("the transaction comes without its blobs; its network form is wanted")
+		return raw, nil, nil // decode looks at the rest of it
 	}
 	if again, err := in.MarshalBinary(); err != nil || !bytes.Equal(again, raw) {
 		return nil, nil, ErrTxEncoding.With("not canonical")
@@ -56,9 +57,17 @@ func checkBlobHashes(hashes []common.Hash) error {
 	return nil
 }
 
+// errBlobless is of a transaction in its canonical form that is not promised.
+func errBlobless() error {
+	return ErrBlobProof.With("the transaction comes without its blobs; its network form is wanted")
+}
+
 // checkSidecar holds blobs to the hashes of their transaction and to the form of
 // the slot's fork, all but the proofs. Fault: ErrBlobProof.
 func checkSidecar(s *types.BlobTxSidecar, hashes []common.Hash, fork chain.Fork) error {
+	if s == nil {
+		return errBlobless()
+	}
 	version, perBlob := types.BlobSidecarVersion0, 1
 	if fork >= chain.Fulu {
 		version, perBlob = types.BlobSidecarVersion1, kzg4844.CellProofsPerBlob

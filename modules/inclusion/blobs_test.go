@@ -127,6 +127,16 @@ func TestCommit_Blobs(t *testing.T) {
 		if _, err := w.ask(t, c.at, commitments.View{Page: page}, whole); !errors.Is(err, ErrPromised) {
 			t.Errorf("%s: again: %v", name, err)
 		}
+		// As the answer shows it, for its slot or another, it has no blobs, and needs none.
+		for _, other := range []phase0.Slot{c.at, c.at + 1} {
+			view := commitments.View{Page: page}
+			if other != c.at {
+				view = commitments.View{Open: []commitments.Page{page}}
+			}
+			if _, err := w.ask(t, other, view, raw); !errors.Is(err, ErrPromised) {
+				t.Errorf("%s: again for slot %d, without blobs: %v", name, other, err)
+			}
+		}
 		cand, _ := build(t, [][]byte{{2}, raw, {3}}, 1)
 		cand.Slot = c.at
 		if err := w.Verify(t.Context(), page, cand); err != nil {

@@ -49,12 +49,21 @@ type state struct {
 	head     modules.Head
 	accounts map[bellatrix.ExecutionAddress]modules.Account
 	err      error
+	batches  int // calls of Accounts
 }
 
 func (s *state) Head(context.Context) (modules.Head, error) { return s.head, s.err }
 
 func (s *state) Account(_ context.Context, a bellatrix.ExecutionAddress) (modules.Account, modules.Head, error) {
 	return s.accounts[a], s.head, s.err
+}
+
+func (s *state) Accounts(_ context.Context, all []bellatrix.ExecutionAddress) (out []modules.Account, _ modules.Head, _ error) {
+	s.batches++
+	for _, a := range all {
+		out = append(out, s.accounts[a])
+	}
+	return out, s.head, s.err
 }
 
 // world is a module with an account of 1 ether at nonce 5.

@@ -8,6 +8,7 @@ import (
 	"math/big"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/holiman/uint256"
 
 	"sidecar/commitments"
@@ -164,6 +165,9 @@ func (m *Module) Price(ctx context.Context, view commitments.View, req commitmen
 	t, err := m.read(raw)
 	if err != nil {
 		return commitments.Price{}, err
+	}
+	if t.typ == types.BlobTxType && t.blobs == nil {
+		return commitments.Price{}, errBlobless()
 	}
 	head, err := m.state.Head(ctx)
 	if err != nil {

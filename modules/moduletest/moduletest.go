@@ -95,7 +95,7 @@ func Both[T tester[T]](t T, f Fixture) {
 	t.Helper()
 	t.Run("in_process", func(t T) { Run(t, f) })
 	t.Run("remote", func(t T) {
-		err := Served(t.Context(), f.Module, func(url string, secret remote.Secret) error {
+		err := Served(t.Context(), f.Module, nil, func(url string, secret remote.Secret) error {
 			m, err := remote.Dial(t.Context(), remote.Config{URL: url, Secret: secret, Budgets: patient})
 			if err != nil {
 				return err
@@ -118,14 +118,14 @@ func Both[T tester[T]](t T, f Fixture) {
 // patient budgets suit a busy machine with a race detector.
 var patient = modules.Budgets{Slot: 10 * time.Second, Commit: 10 * time.Second, Verify: 10 * time.Second, Audit: 10 * time.Second}
 
-// Served serves m on a free port while do runs.
-func Served(ctx context.Context, m modules.Module, do func(url string, secret remote.Secret) error) error {
+// Served serves m on a free port while do runs, with events if inbox is not nil.
+func Served(ctx context.Context, m modules.Module, inbox *remote.Inbox, do func(url string, secret remote.Secret) error) error {
 	const secret remote.Secret = "moduletest, and no secret at all"
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	at, ended := make(chan net.Addr, 1), make(chan error, 1)
 	go func() {
-		ended <- remote.Serve(ctx, remote.ServeConfig{Listen: "127.0.0.1:0", Secret: secret, Module: m, Started: func(a net.Addr) { at <- a }})
+		ended <- remote.Serve(ctx, remote.ServeConfig{Listen: "127.0.0.1:0", Secret: secret, Module: m, Events: inbox, Started: func(a net.Addr) { at <- a }})
 	}()
 	var err error
 	select {

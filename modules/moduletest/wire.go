@@ -35,6 +35,7 @@ func Wire(url string, secret remote.Secret) []Check {
 		of("media_type", http.MethodPost, info, token, "text/plain", ask, 415),
 		of("get", http.MethodGet, info, token, "", "", 404, 405),
 		of("other_path", http.MethodPost, "/module/v1/other", token, media, ask, 404),
+		{Name: "wire/events", Run: w.events},
 	}
 }
 

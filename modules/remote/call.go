@@ -28,6 +28,7 @@ const (
 	opVerify      = "verify"
 	opAudit       = "audit"
 	opPrice       = "price"
+	opEvents      = "events"
 	timeoutHeader = "X-Timeout-Ms"
 	mediaJSON     = "application/json"
 )
@@ -67,6 +68,8 @@ func (m *client) post(ctx context.Context, hc *http.Client, op string, in, out a
 		return ErrUnreachable.Wrap(err)
 	case status == http.StatusNotFound && op == opPrice:
 		return modules.ErrUnpriced.With("module %s", m.info.ID) // it may be of before there were prices
+	case status == http.StatusNotFound && op == opEvents:
+		return errDeaf
 	case status != http.StatusOK:
 		return m.problem(status, header, answer)
 	case !isJSON(header):

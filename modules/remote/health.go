@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"sidecar/fault"
@@ -66,12 +67,21 @@ func (m *client) agree(said modules.Info) error {
 }
 
 // Run watches the module until ctx ends: a module that does not answer its
-// health check is down within 1.5 s, and costs nobody the wait.
+// health check is down within 1.5 s, and costs nobody the wait. Beside that it
+// is told of events.
 func (m *client) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var telling sync.WaitGroup
 	defer func() {
+		cancel()
+		telling.Wait()
 		m.verify.CloseIdleConnections()
 		m.others.CloseIdleConnections()
+		m.telling.CloseIdleConnections()
 	}()
+	if m.events != nil {
+		telling.Go(func() { m.tell(ctx) })
+	}
 	tick := time.NewTicker(probeEvery)
 	defer tick.Stop()
 	reason := "unknown"

@@ -73,6 +73,10 @@ type Config struct {
 	// Dial takes the module's own if there are none.
 	CommitmentTypes, ConstraintTypes []uint64
 
+	// Events of our slots, which the module is told while Run runs, if it takes
+	// them. Optional.
+	Events modules.Events
+
 	Budgets   modules.Budgets // of each call; a zero is its DefaultBudgets
 	MaxAsk    int64           // bytes; default MaxAsk
 	MaxAnswer int64           // bytes; default MaxAnswer
@@ -131,8 +135,9 @@ type client struct {
 	log     *slog.Logger
 
 	// Verify has connections of its own: a flood of requests must not keep a
-	// proposal waiting for one.
-	verify, others *http.Client
+	// proposal waiting for one. So have events, and only one.
+	verify, others, telling *http.Client
+	events                  modules.Events // nil: none are told
 
 	state   atomic.Pointer[state] // nil: not known, ask before the next call
 	shaking chan struct{}         // holds one token: one handshake at a time
@@ -160,7 +165,7 @@ func newClient(c Config) (*client, error) {
 	m := &client{
 		base: strings.TrimRight(c.URL, "/") + path, secret: c.Secret, budgets: orDefault(c.Budgets), log: c.Log,
 		info:    modules.Info{ID: c.ID, SigningID: c.SigningID, CommitmentTypes: slices.Clone(c.CommitmentTypes), ConstraintTypes: slices.Clone(c.ConstraintTypes)},
-		shaking: make(chan struct{}, 1), codes: map[string]bool{},
+		shaking: make(chan struct{}, 1), codes: map[string]bool{}, events: c.Events,
 	}
 	m.limits.ask, m.limits.answer = c.MaxAsk, c.MaxAnswer
 	if m.limits.ask <= 0 {
@@ -178,6 +183,7 @@ func newClient(c Config) (*client, error) {
 	longest := max(m.budgets.Slot, m.budgets.Commit, m.budgets.Verify, m.budgets.Audit, probeTimeout) + time.Second
 	m.verify = fetch.New(fetch.Options{Timeout: longest, MaxConnsPerHost: 4})
 	m.others = fetch.New(fetch.Options{Timeout: longest, MaxConnsPerHost: 16})
+	m.telling = fetch.New(fetch.Options{Timeout: tellTimeout + time.Second, MaxConnsPerHost: 1})
 	return m, nil
 }
 

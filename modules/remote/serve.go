@@ -26,6 +26,7 @@ var (
 	errMalformed    = fault.Define("module_ask_invalid", fault.Invalid, "A request to a module is not what docs/modules.md says.")
 	errMedia        = fault.Define("module_ask_media_type", fault.Unsupported, "A module takes application/json.")
 	errCrowded      = fault.Define("module_busy", fault.Busy, "The module works on as many requests as it may.")
+	errListening    = fault.Define("module_not_listening", fault.Unavailable, "The module does not ask for events yet.")
 	errNoVersion    = fault.Define("module_version_unknown", fault.Invalid, "The sidecar and the module speak no common version.")
 )
 
@@ -46,6 +47,9 @@ type ServeConfig struct {
 	Listen string         // host:port; port 0 takes any free one. Required.
 	Secret Secret         // shared with the sidecar, at least 16 characters. Required.
 	Module modules.Module // Required.
+	// Events is where the module reads what happened to the sidecar's slots.
+	// Without one the sidecar is told that the module takes none. Optional.
+	Events *Inbox
 
 	MaxBody int64          // bytes of a request; default MaxAsk
 	Log     *slog.Logger   // Optional.
@@ -135,9 +139,13 @@ func Handler(c ServeConfig) (http.Handler, error) {
 	c.Log = orDiscard(c.Log)
 	s := &server{c, make(chan struct{}, maxAtOnce)}
 	mux := http.NewServeMux()
-	for op, answer := range map[string]func(context.Context, []byte) (any, error){
+	answers := map[string]func(context.Context, []byte) (any, error){
 		opInfo: s.info, opSlot: s.slot, opCommit: s.commit, opVerify: s.verify, opAudit: s.audit, opPrice: s.price,
-	} {
+	}
+	if c.Events != nil {
+		answers[opEvents] = c.Events.serve
+	}
+	for op, answer := range answers {
 		mux.HandleFunc("POST "+path+op, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, answer) })
 	}
 	return mux, nil

@@ -56,7 +56,7 @@ func (s *Service) authenticate(r route, req httpd.Request) (*call, error) {
 		if err := t.claims.check(rule); err != nil || !m.Strict {
 			return err
 		}
-		return s.state(m.ID).replay.use(t.claims.jti, now)
+		return s.state(m.ID).replay.use(t.claims.jti, t.claims.exp, now)
 	})
 	if err != nil {
 		return c, err

@@ -177,16 +177,17 @@ func TestLimiter(t *testing.T) {
 func TestReplay(t *testing.T) {
 	r := replay{}
 	now := time.Unix(1e9, 0)
-	if err := r.use("a", now); err != nil {
+	exp := func(used time.Time) int64 { return used.Add(strictLife).Unix() }
+	if err := r.use("a", exp(now), now); err != nil {
 		t.Fatal(err)
 	}
 	for _, after := range []time.Duration{0, 30 * time.Second, strictLife, generation - 1, generation} {
-		if err := r.use("a", now.Add(after)); !errors.Is(err, ErrTokenReplayed) {
+		if err := r.use("a", exp(now.Add(after)), now.Add(after)); !errors.Is(err, ErrTokenReplayed) {
 			t.Errorf("after %s: %v", after, err)
 		}
 	}
 	for i := 1; ; i++ {
-		err := r.use(strconv.Itoa(i), now.Add(generation))
+		err := r.use(strconv.Itoa(i), exp(now.Add(generation)), now.Add(generation))
 		if errors.Is(err, ErrTokenCache) {
 			if i != maxTokens {
 				t.Errorf("full after %d, want %d", i, maxTokens)
@@ -198,11 +199,29 @@ func TestReplay(t *testing.T) {
 		}
 	}
 	// What is still alive is refused even now; what has expired makes room.
-	if err := r.use("7", now.Add(generation+strictLife)); !errors.Is(err, ErrTokenReplayed) {
+	if err := r.use("7", exp(now.Add(generation+strictLife)), now.Add(generation+strictLife)); !errors.Is(err, ErrTokenReplayed) {
 		t.Errorf("alive: %v", err)
 	}
-	if err := r.use("new", now.Add(4*generation)); err != nil {
+	if err := r.use("new", exp(now.Add(4*generation)), now.Add(4*generation)); err != nil {
 		t.Errorf("after all have expired: %v", err)
+	}
+	// Nobody remembers "a" any more. A clock that is put back does not let it in again.
+	for _, at := range []time.Time{now, now.Add(strictLife)} {
+		if err := r.use("a", exp(now), at); !errors.Is(err, ErrTokenReplayed) {
+			t.Errorf("on a clock that was put back: %v", err)
+		}
+	}
+}
+
+// TestReplay_RefusesNothingFresh: what a rotation forgets has expired.
+func TestReplay_RefusesNothingFresh(t *testing.T) {
+	r := replay{}
+	for now, n := time.Unix(1e9, 5e8), 0; n < 400; now, n = now.Add(time.Duration(n%97)*time.Second), n+1 {
+		// Whatever is valid now: made before, and expired a moment ago within the leeway.
+		oldest := now.Add(-strictLeeway).Unix() + 1
+		if err := r.use(strconv.Itoa(n), oldest, now); err != nil {
+			t.Fatalf("after %d: %v", n, err)
+		}
 	}
 }
 

@@ -19,23 +19,30 @@ type replay struct {
 	mu         sync.Mutex
 	young, old map[string]bool // by jti; what is in old was used before born
 	born       time.Time       // of young
+	forgotten  int64           // unix seconds: what expires until then may have been used, and is known no more
 }
 
 // use takes a token's jti, once. Only genuine tokens come here, so that nobody
 // else can fill the cache. Faults: ErrTokenReplayed, ErrTokenCache.
-func (r *replay) use(jti string, now time.Time) error {
+// exp is when it expires, in unix seconds.
+func (r *replay) use(jti string, exp int64, now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if now.Sub(r.born) >= generation {
 		// Everything in young is now older than a token can get only after one
 		// more generation: it becomes old, and old goes.
+		// No clock that goes on sees them again; one that was put back does.
+		gone := r.born
 		if now.Sub(r.born) >= 2*generation {
-			r.young = nil
+			r.young, gone = nil, r.born.Add(generation)
+		}
+		if !r.born.IsZero() {
+			r.forgotten = max(r.forgotten, gone.Add(strictLife+strictLeeway).Unix())
 		}
 		r.old, r.young, r.born = r.young, map[string]bool{}, now
 	}
 	switch {
-	case r.young[jti] || r.old[jti]:
+	case exp <= r.forgotten, r.young[jti], r.old[jti]:
 		return ErrTokenReplayed
 	case len(r.young)+len(r.old) >= maxTokens:
 		return retry{ErrTokenCache.With("%d tokens are alive", maxTokens), generation}

@@ -147,6 +147,9 @@ func Parse(text []byte) (File, error) {
 	if err := f.shape(); err != nil {
 		return File{}, err
 	}
+	if a := f.Absence; a != nil && (a.AccountProofs.Pre == nil || a.AccountProofs.Post == nil) {
+		return File{}, ErrMalformed.With("null is no proof") // [] is the one form of none
+	}
 	again, err := Encode(f)
 	if err != nil {
 		return File{}, err

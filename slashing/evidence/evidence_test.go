@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
 )
 
 // sample reads a file that the tests of contracts/bindings made and proved on
@@ -44,6 +46,14 @@ func TestJudge(t *testing.T) {
 	_, f := sample(t, "absent")
 	if _, err := Judge(f, f.Rules, f.Slasher, common.Hash{1}); !errors.Is(err, ChildUnknown) {
 		t.Errorf("on another chain: %v", err)
+	}
+	for _, number := range []uint64{0, f.Absence.ChildNumber - 1, f.Absence.ChildNumber + 1, math.MaxUint64} {
+		elsewhere := f
+		absence := *f.Absence
+		absence.ChildNumber, elsewhere.Absence = number, &absence
+		if _, err := Judge(elsewhere, f.Rules, f.Slasher, f.ChildHash()); !errors.Is(err, ChildUnknown) {
+			t.Errorf("a child of number %d, which it is not: %v", number, err)
+		}
 	}
 	f.Delegation.Message.Delegate[0] = 0
 	if _, err := Judge(f, f.Rules, f.Slasher, f.ChildHash()); !errors.Is(err, ErrMalformed) {
@@ -85,6 +95,18 @@ func TestParse_canonical(t *testing.T) {
 	} {
 		if _, err := Parse(text); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for _, none := range [][]hexutil.Bytes{nil, {}} {
+		empty := f
+		absence := *f.Absence
+		absence.AccountProofs.Pre, empty.Absence = none, &absence
+		text, err := Encode(empty)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse(text); errors.Is(err, ErrMalformed) != (none == nil) {
+			t.Errorf("no proof, null %t: %v", none == nil, err)
 		}
 	}
 	short := f

@@ -137,10 +137,11 @@ func known(err error) bool {
 	return errors.As(err, &r) && r.Name() == "FaultKnown"
 }
 
-// excuse makes of a revert the acquittal it is.
+// excuse makes of a revert the acquittal it is. One without an error that our
+// contracts have acquits nobody: the gas did not suffice, or it is another contract.
 func excuse(err error) error {
 	var r *Revert
-	if errors.As(err, &r) {
+	if errors.As(err, &r) && r.named() {
 		return ErrAcquitted.Wrap(evidence.Excuse(r.Name()))
 	}
 	return err

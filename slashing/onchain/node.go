@@ -196,6 +196,13 @@ func (n *Node) Code(ctx context.Context, of common.Address) ([]byte, error) {
 	return code, err
 }
 
+// Storage returns a word of an account's storage on the head.
+func (n *Node) Storage(ctx context.Context, of common.Address, slot common.Hash) (common.Hash, error) {
+	var word common.Hash
+	err := n.do(ctx, &word, "eth_getStorageAt", of, slot, Latest)
+	return word, err
+}
+
 // tip returns the node's suggestion of a priority fee, in wei.
 func (n *Node) tip(ctx context.Context) (*big.Int, error) {
 	var wei hexutil.Big
@@ -207,8 +214,12 @@ func (n *Node) tip(ctx context.Context) (*big.Int, error) {
 func (n *Node) send(ctx context.Context, raw []byte) error {
 	var hash common.Hash
 	err := n.do(ctx, &hash, "eth_sendRawTransaction", hexutil.Bytes(raw))
-	if errors.Is(err, ErrRefused) && strings.Contains(err.Error(), "already known") {
+	var r *Revert
+	switch {
+	case errors.Is(err, ErrRefused) && strings.Contains(err.Error(), "already known"):
 		return nil
+	case errors.As(err, &r): // a node that tries transactions first: the contract was asked elsewhere
+		return ErrRefused.With("eth_sendRawTransaction: %s", r.Name())
 	}
 	return err
 }

@@ -260,7 +260,7 @@ func (p *Prover) await(ctx context.Context, r *Result) error {
 		if err == nil {
 			c, err = r.manager.Case(ctx, r.ID, Latest)
 		}
-		if err != nil && !passing(err) {
+		if err != nil && !passing(err) && !errors.Is(err, ErrNoContract) { // it was there: the node lags
 			return err
 		}
 		if err == nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -194,6 +195,37 @@ func TestSubmit_deepReorg(t *testing.T) {
 	}
 	if receipts[0] != receipts[1] {
 		t.Errorf("two transactions for one fault: %v", receipts)
+	}
+}
+
+// TestSubmit_evidenceReorg: between the dry run and the block the chain leaves the
+// blocks of the evidence. The transaction is lost, and the excuse has its name.
+func TestSubmit_evidenceReorg(t *testing.T) {
+	s := newStage(t)
+	f := s.Break()
+	s.Mine()
+	d := newDouble(t, s.URL)
+	var once sync.Once
+	stop := func() {}
+	defer func() { stop() }()
+	d.set("eth_sendRawTransaction", func([]json.RawMessage) (any, bool) {
+		once.Do(func() {
+			s.Reorg(3)
+			stop = s.lived()
+		})
+		return nil, false
+	})
+	p, closed := s.prover(d.URL, same)
+	defer closed()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := p.Run(ctx, f); !errors.Is(err, onchain.ErrAcquitted) || !strings.Contains(err.Error(), "ChildUnknown") {
+		t.Errorf("got %v", err)
+	}
+	stop()
+	stop = func() {}
+	if n := s.sent(); n > 1 {
+		t.Errorf("%d transactions", n)
 	}
 }
 

@@ -35,6 +35,11 @@ func (r *Revert) Name() string {
 	return "0x" + hex.EncodeToString(r.Data[:4])
 }
 
+// named says whether it is an error of our contracts', or of the core's.
+func (r *Revert) named() bool {
+	return len(r.Data) >= 4 && errorNames()[[4]byte(r.Data)] != ""
+}
+
 // coreErrors are those of EigenLayer's core that its callers meet, declared from
 // its published ABI. [EigenLayer v1.9: AllocationManager, DelegationManager]
 const coreErrors = `ActivelyDelegated AlreadyMemberOfSet CurrentlyPaused FullySlashed InputAddressZero InputArrayLengthMismatch
@@ -43,10 +48,15 @@ InvalidStrategy InvalidWadToSlash ModificationAlreadyPending NonexistentAVSMetad
 OperatorNotSlashable SameMagnitude SlasherNotSet StrategiesMustBeInAscendingOrder StrategyNotInOperatorSet UninitializedAllocationDelay
 WithdrawalDelayNotElapsed`
 
+// registryErrors are those of the Universal Registry Contract that slashing
+// meets, declared from its published interface. [URC: IRegistry]
+const registryErrors = `DelegationSignatureInvalid FraudProofWindowNotMet InvalidProof NoCollateral NoCollateralSlashed NotOptedIn
+OperatorAlreadyUnregistered OperatorDeleted SlashAmountExceedsCollateral SlashWindowExpired SlashingAlreadyOccurred UnauthorizedCommitment`
+
 // errorNames are the errors of our contracts and of the core, by selector.
 var errorNames = sync.OnceValue(func() map[[4]byte]string {
 	names := map[[4]byte]string{}
-	for name := range strings.FieldsSeq(coreErrors) {
+	for name := range strings.FieldsSeq(coreErrors + " " + registryErrors) {
 		names[[4]byte(crypto.Keccak256(fmt.Appendf(nil, "%s()", name)))] = name
 	}
 	for _, contract := range []string{bindings.UrcInclusionSlasher, bindings.FaultVerifier, bindings.PreconfServiceManager} {

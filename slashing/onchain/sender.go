@@ -123,7 +123,7 @@ func (s *Sender) Do(ctx context.Context, a Action) (*Receipt, error) {
 	for {
 		done, receipt, err := w.step(ctx)
 		switch {
-		case done || err != nil && !passing(err):
+		case done || err != nil && !passing(err) && !errors.Is(err, ErrNoContract): // it was there: the node lags
 			return receipt, err
 		case err != nil && ctx.Err() == nil:
 			w.tell("waiting", err.Error())

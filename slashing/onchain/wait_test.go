@@ -1,6 +1,7 @@
 package onchain_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"math/big"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/crypto"
 
+	"sidecar/internal/ecdsa"
 	"sidecar/slashing/evidence"
 	"sidecar/slashing/onchain"
 )
@@ -133,5 +136,117 @@ func TestSubmit_tooLate(t *testing.T) {
 	}
 	if len(p.Sender.Journal.Records()) != 0 {
 		t.Error("something was signed")
+	}
+}
+
+// TestRun_lags: in the middle of a run another node answers that has not seen
+// the contract yet, and that tries transactions itself.
+func TestRun_lags(t *testing.T) {
+	s := newStage(t)
+	f := s.Break()
+	s.Mine()
+	d := newDouble(t, s.URL)
+	p, closed := s.prover(d.URL, func(c *onchain.SenderConfig) { c.BumpAfter = 2 })
+	defer closed()
+	var first common.Hash
+	var mu sync.Mutex
+	d.set("eth_sendRawTransaction", func(params []json.RawMessage) (any, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		tx := transaction(t, params)
+		if first == (common.Hash{}) {
+			first = tx.Hash()
+			d.set("eth_call", times(5, "0x"))
+		}
+		return raw(`{"jsonrpc":"2.0","id":1,"error":{"code":3,"message":"execution reverted","data":"0x"}}`), tx.Hash() == first
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	stop := s.lived()
+	_, err := p.Run(ctx, f)
+	stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.slashedOnce(2)
+}
+
+// TestExamine_reverts: a revert that is no error of the contract's acquits nobody.
+func TestExamine_reverts(t *testing.T) {
+	s := newStage(t)
+	f := s.Break()
+	s.Mine()
+	input := s.submission(f)
+	for name, data := range map[string]string{
+		"no reason": `""`, "none at all": `"0x"`, "a text": `"0x08c379a0"`, "another contract's": `"0xdeadbeef"`, "a panic": `"0x4e487b710000000000000000000000000000000000000000000000000000000000000011"`,
+	} {
+		d := newDouble(t, s.URL)
+		d.set("eth_call", func(params []json.RawMessage) (any, bool) {
+			return raw(`{"jsonrpc":"2.0","id":1,"error":{"code":3,"message":"execution reverted","data":` + data + `}}`), calls(params, input)
+		})
+		p, closed := s.prover(d.URL, same)
+		if _, err := p.Examine(t.Context(), f, common.Address{}); !errors.Is(err, onchain.ErrReverted) || errors.Is(err, onchain.ErrAcquitted) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		closed()
+	}
+}
+
+// TestRun_two: two provers with two keys at once. Each ends with the slash, which
+// happened once; a transaction of the slower one reverts at most.
+func TestRun_two(t *testing.T) {
+	s := newStage(t)
+	f := s.Break()
+	s.Mine()
+	one, closed := s.prover(s.URL, same)
+	defer closed()
+	s.path += ".other"
+	other, closed := s.prover(s.URL, func(c *onchain.SenderConfig) {
+		key, err := ecdsa.ParseSecretKey(crypto.FromECDSA(s.Stranger.Key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Key = key
+	})
+	defer closed()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	stop := s.lived()
+	var all sync.WaitGroup
+	for _, p := range []*onchain.Prover{one, other} {
+		all.Go(func() {
+			if r, err := p.Run(ctx, f); err != nil || r.Status != "executed" {
+				t.Errorf("%+v, %v", r, err)
+			}
+		})
+	}
+	all.Wait()
+	stop()
+	if got, want := s.Shares(s.core), new(big.Int).Mul(big.NewInt(900), big.NewInt(1e18)); got.Cmp(want) != 0 {
+		t.Errorf("%s shares left, want %s", got, want)
+	}
+	theirs, _, err := s.Account(s.Stranger.Address, s.Head())
+	if n := s.sent() + theirs; err != nil || n < 2 || n > 4 {
+		t.Errorf("%d transactions, %v", n, err)
+	}
+}
+
+// TestRun_double: two promises for one nonce, until a slot and not a block.
+func TestRun_double(t *testing.T) {
+	s := newStage(t)
+	f := s.Contradict()
+	p, closed := s.prover(s.URL, same)
+	defer closed()
+	stop := s.lived()
+	r, err := p.Run(t.Context(), f)
+	stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Kind != evidence.Double || r.Deadline.Slot != r.Slot+evidence.Window || r.Deadline.Block != 0 || s.sent() != 2 {
+		t.Errorf("%d transactions, %+v", s.sent(), r)
+	}
+	if got, want := s.Shares(s.core), new(big.Int).Mul(big.NewInt(500), big.NewInt(1e18)); got.Cmp(want) != 0 {
+		t.Errorf("%s shares left, want half", got)
 	}
 }

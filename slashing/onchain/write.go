@@ -102,7 +102,8 @@ func (w *work) nurse(ctx context.Context, head Block, records []Record) error {
 			return err // in a block: its effect is looked at from there
 		}
 	}
-	if head.Number < last.At+w.BumpAfter {
+	// A head far above this one, as it was once told, is no reason to wait for ever.
+	if head.Number-min(head.Number, last.At) < w.BumpAfter && last.At-min(last.At, head.Number) <= MaxConfirmations {
 		return nil
 	}
 	var old types.Transaction

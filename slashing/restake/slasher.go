@@ -48,6 +48,19 @@ func (s *Service) judgeSlasher(ctx context.Context, at common.Address, name stri
 	if err != nil {
 		return err
 	}
+	// What a proxy does is in the code of another.
+	behind, fixed, err := s.behind(ctx, at, code)
+	if err != nil {
+		return err
+	}
+	if behind != (common.Address{}) {
+		if code, err = s.Manager.Node.Code(ctx, behind); err != nil {
+			return err
+		}
+		if !fixed {
+			say("%s: a proxy of %s: whoever may upgrade it can make it slash at will", name, behind)
+		}
+	}
 	switch what := Undefendable(code); {
 	case len(code) == 0:
 		say("%s: an account without code: whoever has its key slashes at will", name)
@@ -55,4 +68,24 @@ func (s *Service) judgeSlasher(ctx context.Context, at common.Address, name stri
 		say("%s: cannot be defended: it has %s, a game in which silence is guilt and an honest answer can come too late", name, what)
 	}
 	return nil
+}
+
+// implementation is where an upgradeable proxy keeps what it is a proxy of. [EIP-1967]
+var implementation = common.HexToHash("0x360894a13ba1a3210667c828492db98dca3e2076cc3735a920a3ca505d382bbc")
+
+// minimal is the code of a proxy of one contract for ever, before its address and
+// after it. [EIP-1167]
+var minimal = [2][]byte{common.FromHex("0x363d3d373d3d3d363d73"), common.FromHex("0x5af43d82803e903d91602b57fd5bf3")}
+
+// behind is the contract that another is a proxy of, zero if it is none, and
+// whether that is so for ever.
+func (s *Service) behind(ctx context.Context, at common.Address, code []byte) (to common.Address, fixed bool, err error) {
+	if address, ok := bytes.CutPrefix(code, minimal[0]); ok && len(address) == len(to)+len(minimal[1]) && bytes.HasSuffix(address, minimal[1]) {
+		return common.Address(address[:len(to)]), true, nil
+	}
+	if len(code) == 0 {
+		return to, false, nil
+	}
+	word, err := s.Manager.Node.Storage(ctx, at, implementation)
+	return common.BytesToAddress(word[:]), false, err
 }

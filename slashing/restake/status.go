@@ -115,6 +115,9 @@ func (a allocated) target() uint64 {
 	if a.PendingDiff != nil {
 		sum.Add(sum, a.PendingDiff)
 	}
+	if !sum.IsUint64() {
+		return 0 // less than nothing, which no honest core says
+	}
 	return sum.Uint64()
 }
 

@@ -59,7 +59,7 @@ func (s *Scene) Registration(operator common.Address) []byte {
 // delegation lets the delegate act in one slot.
 func (s *Scene) delegation(slot phase0.Slot) commitments.SignedDelegation {
 	s.t.Helper()
-	d := commitments.Delegation{Proposer: s.Validator.PublicKey(), Delegate: s.Delegate.PublicKey(), Slot: slot, Metadata: []byte{}}
+	d := commitments.Delegation{Proposer: s.Validator.PublicKey(), Delegate: s.Delegate.PublicKey(), Slot: slot, Committer: bellatrix.ExecutionAddress(s.Committer), Metadata: []byte{}}
 	root, err := d.Root()
 	if err != nil {
 		s.t.Fatal(err)

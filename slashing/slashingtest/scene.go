@@ -71,8 +71,9 @@ type Scene struct {
 	Owner, Operator, Staker, Guardian, Prover, Stranger, Searcher simnet.Account
 	Validator, Delegate                                           *bls.SecretKey
 
-	// Manager and Verifier are set by Deploy.
-	Manager, Verifier common.Address
+	// Manager and Verifier are set by Deploy. Promises name Manager as slasher, and
+	// delegations Committer.
+	Manager, Verifier, Committer common.Address
 
 	t         testing.TB
 	amsterdam bool
@@ -207,6 +208,11 @@ func (s *Scene) Pass(n int, d time.Duration) {
 // Sign signs the next transaction of an account; to nil is a creation.
 func (s *Scene) Sign(from simnet.Account, to *common.Address, input []byte) *types.Transaction {
 	s.t.Helper()
+	return s.sign(from, to, new(big.Int), input)
+}
+
+func (s *Scene) sign(from simnet.Account, to *common.Address, wei *big.Int, input []byte) *types.Transaction {
+	s.t.Helper()
 	nonce, ok := s.nonces[from.Address]
 	if !ok {
 		var err error
@@ -220,7 +226,7 @@ func (s *Scene) Sign(from simnet.Account, to *common.Address, input []byte) *typ
 	}
 	id := big.NewInt(ChainID)
 	tx, err := types.SignNewTx(from.Key, types.LatestSignerForChainID(id), &types.DynamicFeeTx{
-		ChainID: id, Nonce: nonce, GasTipCap: big.NewInt(1), GasFeeCap: big.NewInt(100 * params.GWei), Gas: gas, To: to, Data: input,
+		ChainID: id, Nonce: nonce, GasTipCap: big.NewInt(1), GasFeeCap: big.NewInt(100 * params.GWei), Gas: gas, To: to, Value: wei, Data: input,
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -232,7 +238,20 @@ func (s *Scene) Sign(from simnet.Account, to *common.Address, input []byte) *typ
 // Try sends one transaction in a block of its own.
 func (s *Scene) Try(from simnet.Account, to *common.Address, input []byte) *types.Receipt {
 	s.t.Helper()
-	tx := s.Sign(from, to, input)
+	return s.mined(s.Sign(from, to, input))
+}
+
+// Pay sends wei with one call in a block of its own, which has to succeed.
+func (s *Scene) Pay(from simnet.Account, to common.Address, wei *big.Int, input []byte) {
+	s.t.Helper()
+	if r := s.mined(s.sign(from, &to, wei, input)); r.Status != types.ReceiptStatusSuccessful {
+		s.t.Fatalf("call %x… of %s with %s wei reverted", input[:4], to, wei)
+	}
+}
+
+// mined makes a block of one transaction.
+func (s *Scene) mined(tx *types.Transaction) *types.Receipt {
+	s.t.Helper()
 	s.Mine(tx)
 	var r *types.Receipt
 	if err := s.RPC.CallContext(s.t.Context(), &r, "eth_getTransactionReceipt", tx.Hash()); err != nil || r == nil {

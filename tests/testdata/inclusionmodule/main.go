@@ -4,9 +4,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -55,5 +57,44 @@ func run() error {
 		return err
 	}
 	fmt.Println("serving on", c.Listen)
+	if c.Events, err = hearing(ctx, os.Getenv("HEARD")); err != nil {
+		return err
+	}
 	return remote.Serve(ctx, c)
+}
+
+// hearing appends what happens to a file, a line each: its number and its kind. It
+// goes on behind the last whole line.
+func hearing(ctx context.Context, path string) (*remote.Inbox, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return nil, err
+	}
+	var seq uint64
+	for _, line := range strings.SplitAfter(string(text), "\n") {
+		if strings.HasSuffix(line, "\n") {
+			_, _ = fmt.Sscan(line, &seq)
+		}
+	}
+	inbox := new(remote.Inbox)
+	go func() {
+		defer f.Close()
+		for {
+			list, err := inbox.After(ctx, seq)
+			if err != nil {
+				return
+			}
+			for _, e := range list {
+				if _, err := fmt.Fprintln(f, e.Seq, e.Kind, e.Slot); err != nil {
+					return
+				}
+				seq = e.Seq
+			}
+		}
+	}()
+	return inbox, nil
 }
