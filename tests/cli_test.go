@@ -218,7 +218,7 @@ func TestStopAtOnce(t *testing.T) {
 	r := newRelay(t, n, "slow", 1, 1)
 	r.others(silence)
 	config := n.toml() + "[pbs]\nport = 0\n" + r.entry("relays")
-	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt, syscall.SIGHUP} {
 		p := launch(t, config)
 		begin := time.Now()
 		_ = p.cmd.Process.Signal(sig)
@@ -237,6 +237,12 @@ func TestStopAtOnce(t *testing.T) {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	if p.await(3*time.Second, func(l logLine) bool { return l.text("msg") == "Stopping" }) == nil {
 		t.Fatal("no line says that it stops")
+	}
+	for range 2 { // a closed terminal sends it, and more than once
+		_ = p.cmd.Process.Signal(syscall.SIGHUP)
+		if _, err := p.ask("GET", headerPath(20, parent, validator(1)), nil); err != nil {
+			t.Fatalf("SIGHUP cut a stop short: %v", err)
+		}
 	}
 	begin := time.Now()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)

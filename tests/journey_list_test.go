@@ -71,6 +71,7 @@ func journeys() []journeyOf {
 		{"promise/quote", journeyQuote},
 		{"promise/reasons", journeyReasons},
 		{"promise/blobs", journeyBlobs},
+		{"promise/blobs before fulu", journeyBlobsKept},
 		{"promise/limits", journeyLimits},
 		{"promise/files", journeyFiles},
 		journeyCrash("after the promise", func(*journey, journeyPromise) error { return nil }),

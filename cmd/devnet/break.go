@@ -99,7 +99,7 @@ func (t *story) slash(ctx context.Context) error {
 	if _, err := t.net.OutcomeOf(ctx, slot); err != nil {
 		return err
 	}
-	t.say("proposer", "slot %d: proposes a block without it; transaction at index %d (-1: absent)", slot, t.index(slot, tx))
+	t.say("proposer", "slot %d: proposes a block; %s", slot, t.where(slot, tx))
 	if err := t.verdict(ctx, req, "broken"); err != nil {
 		return err
 	}

@@ -93,7 +93,7 @@ func (t *story) keepPromise(ctx context.Context) error {
 		return fmt.Errorf("slot %d is %s, not the builder's: %w", slot, o.Source, errors.Join(o.Err, errors.New("no proven bid")))
 	}
 	t.say("sidecar", "slot %d: the bid of relay %s proves the transaction (MPT under its block hash, SSZ under its header)", slot, o.Relay)
-	t.say("proposer", "slot %d: block %.18s… proposed; transaction at index %d of %d", slot, o.BlockHash.String(), t.index(slot, tx), o.Txs)
+	t.say("proposer", "slot %d: block %.18s… proposed; %s of %d", slot, o.BlockHash.String(), t.where(slot, tx), o.Txs)
 	return t.verdict(ctx, req, "kept")
 }
 
@@ -119,7 +119,7 @@ func (t *story) breakPromise(ctx context.Context) error {
 		return fmt.Errorf("slot %d: the lying bid was answered with %d", slot, o.HeaderStatus)
 	}
 	t.say("sidecar", "slot %d: bid refused (bid_promises), header answered 204", slot)
-	t.say("proposer", "slot %d: builds its own block %.18s…; transaction at index %d (-1: absent)", slot, o.BlockHash.String(), t.index(slot, tx))
+	t.say("proposer", "slot %d: builds its own block %.18s…; %s", slot, o.BlockHash.String(), t.where(slot, tx))
 	return t.verdict(ctx, req, "broken")
 }
 
@@ -149,6 +149,14 @@ func (t *story) index(slot phase0.Slot, tx *types.Transaction) int {
 		}
 	}
 	return -1
+}
+
+// where says where in a block a transaction is.
+func (t *story) where(slot phase0.Slot, tx *types.Transaction) string {
+	if i := t.index(slot, tx); i >= 0 {
+		return fmt.Sprintf("the transaction is number %d", i+1)
+	}
+	return "the transaction is not in it"
 }
 
 func boolean(b bool) int {

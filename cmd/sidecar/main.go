@@ -41,18 +41,25 @@ func (e exitWith) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 // when it came was not finished.
 const exitUnfinished = 8
 
-// untilSignal returns a context that the first SIGINT or SIGTERM ends. The
-// second ends the program at once. Both are taken by one channel: a second
+// untilSignal returns a context that the first SIGINT, SIGTERM or SIGHUP ends. A
+// second SIGINT or SIGTERM ends the program at once; a SIGHUP does not, for a
+// terminal that is closed may send several. All are taken by one channel: a second
 // signal that comes on the heels of the first must not fall between two handlers.
 func untilSignal() context.Context {
-	signals := make(chan os.Signal, 2)
+	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { // ends with the program
 		<-signals
 		cancel()
-		<-signals
-		os.Exit(exitUnfinished)
+		for s := range signals {
+			if s != syscall.SIGHUP {
+				os.Exit(exitUnfinished)
+			}
+		}
 	}()
 	return ctx
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"sidecar/commitments"
 	"sidecar/fault"
@@ -19,9 +20,16 @@ func (g *Gateway) Capabilities(ctx context.Context) (commitments.Capabilities, e
 	}
 	out := commitments.Capabilities{
 		ChainID: g.Spec.ChainID, NowMS: g.Clock.Now().UnixMilli(), SlotMS: g.Spec.SlotDuration.Milliseconds(),
-		MaxBatch: maxBatch, MaxBody: g.maxBody(), Privacy: "public", MissedSlot: "excused", SigningID: g.SigningID.String(), MaxSubscribers: perSubscriber,
+		MaxBatch: maxBatch, MaxBody: g.maxBody(), MissedSlot: "excused", SigningID: g.SigningID.String(), MaxSubscribers: perSubscriber,
 		Modules: []commitments.ModuleCapability{}, Slots: []commitments.SlotCapability{},
-		Withheld: g.withheld(ctx),
+		Withheld: g.withheld(ctx), Domain: fmt.Sprintf("%#x", g.domain[:]), Slashers: []string{},
+		Collateral: commitments.Collateral{State: commitments.CollateralUnknown},
+	}
+	if g.Collateral != nil {
+		out.Collateral = g.Collateral()
+	}
+	for _, a := range g.Slashers {
+		out.Slashers = append(out.Slashers, fmt.Sprintf("%#x", a[:]))
 	}
 	for _, m := range g.Modules() {
 		info := m.Info()
@@ -37,6 +45,7 @@ func (g *Gateway) Capabilities(ctx context.Context) (commitments.Capabilities, e
 		}
 		out.Slots = append(out.Slots, g.capability(id, s.Offerings[0].CommitmentTypes))
 	}
+	out.Privacy = privacy(out.Slots)
 	return out, nil
 }
 
@@ -48,6 +57,10 @@ func (g *Gateway) capability(id commitments.PageID, types []uint64) commitments.
 		Slot: uint64(id.Slot), Proposer: id.Proposer.String(), Delegate: who.Delegate.String(), Committer: fmt.Sprintf("%#x", who.Committer[:]),
 		CommitmentTypes: types, StartsAtMS: g.Clock.Start(id.Slot).UnixMilli(), ClosesAtMS: g.Clock.Start(id.Slot).Add(-g.lead(id)).UnixMilli(),
 		GasLeft: limit.Gas, BlobsLeft: limit.Blobs, BytesLeft: limit.Bytes, CountLeft: g.MaxCount, Path: string(path.Strength),
+		Receivers: []string{},
+	}
+	for _, key := range g.receivers(id.Proposer) {
+		c.Receivers = append(c.Receivers, key.String())
 	}
 	for i := range page.Promises {
 		p := &page.Promises[i]
@@ -55,6 +68,14 @@ func (g *Gateway) capability(id commitments.PageID, types []uint64) commitments.
 		c.CountLeft = max(c.CountLeft-1, 0)
 	}
 	return c
+}
+
+// privacy is what holds for all slots.
+func privacy(slots []commitments.SlotCapability) string {
+	if len(slots) == 0 || slices.ContainsFunc(slots, func(s commitments.SlotCapability) bool { return len(s.Receivers) == 0 }) {
+		return "public"
+	}
+	return "receivers"
 }
 
 // withheld are our open slots for which nothing is promised, and why not.

@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -14,6 +16,9 @@ import (
 	"sidecar/internal/ledger"
 	relays "sidecar/internal/relay"
 )
+
+// lookAgain is how soon a page with promises that has lost its path is closed.
+const lookAgain = 250 * time.Millisecond
 
 // Run closes each page at its cut-off and sends its constraints, and keeps the
 // relays probed, until ctx ends. It then ends and waits for all that is under
@@ -27,12 +32,27 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.spawn(g.watchRisks)
 	g.resume()
 	for {
-		pause(ctx, g.Clock.Until(g.nextCutoff()))
+		wait := g.Clock.Until(g.nextCutoff())
+		if g.near() { // a page that loses its path closes at once
+			wait = min(wait, lookAgain)
+		}
+		pause(ctx, wait)
 		if ctx.Err() != nil {
 			return nil
 		}
 		g.closePages()
 	}
+}
+
+// near says whether a slot of ours begins within the longest lead.
+func (g *Gateway) near() bool {
+	longest := g.longestLead()
+	for s := g.Clock.Slot() + 1; g.Clock.Until(g.Clock.Start(s)) <= longest; s++ {
+		if _, ours := g.page(s); ours {
+			return true
+		}
+	}
+	return false
 }
 
 // resume takes up what an earlier run left: delegations and constraints of slots
@@ -160,7 +180,7 @@ func (g *Gateway) constraintsEntry(p commitments.Page) (ledger.Entry, error) {
 	if p.Delegation != nil {
 		key = p.Delegation.Message.Delegate
 	}
-	msg := commitments.ConstraintsMessage{Proposer: p.Proposer, Delegate: key, Slot: p.Slot}
+	msg := commitments.ConstraintsMessage{Proposer: p.Proposer, Delegate: key, Slot: p.Slot, Receivers: g.receivers(p.Proposer)}
 	for i := range p.Promises {
 		msg.Constraints = append(msg.Constraints, p.Promises[i].Constraints...)
 	}
@@ -174,6 +194,15 @@ func (g *Gateway) constraintsEntry(p commitments.Page) (ledger.Entry, error) {
 		Root:  commitments.SigningRoot(g.domain, g.Spec.ChainID, object, g.SigningID, nonce),
 		Nonce: nonce, SigningID: g.SigningID, Constraints: &msg,
 	}, nil
+}
+
+// receivers are who may see a proposer's constraints: each once, ascending.
+func (g *Gateway) receivers(proposer phase0.BLSPubKey) []phase0.BLSPubKey {
+	if g.ReceiversFor == nil {
+		return nil
+	}
+	keys := slices.SortedFunc(slices.Values(g.ReceiversFor(proposer)), func(a, b phase0.BLSPubKey) int { return bytes.Compare(a[:], b[:]) })
+	return slices.Compact(keys)
 }
 
 // send posts a constraints message to every target at once, the same bytes until
@@ -203,8 +232,9 @@ func (g *Gateway) send(ctx context.Context, id commitments.PageID, s commitments
 
 // refuses says whether an error is a relay's no. Its silence is none, and neither is
 // a 5xx: it may have taken the constraints before, as a fabric relay that is sent
-// the same bytes again, and a bid that proves them is worth more than its answer.
-func refuses(err error) bool { return errors.Is(err, relays.Err4xx) }
+// the same bytes again, and a bid that proves them is worth more than its answer. Nor
+// is that it is too busy.
+func refuses(err error) bool { return errors.Is(err, relays.Err4xx) && !relays.Later(err) }
 
 // postsEnd is when the last attempt of a post for a slot begins.
 func (g *Gateway) postsEnd(slot phase0.Slot) time.Time { return g.Clock.Start(slot).Add(-g.PostsEnd) }

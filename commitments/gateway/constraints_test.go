@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -103,6 +105,39 @@ func TestConstraints_SentAtTheCutoff(t *testing.T) {
 		h.sleepUntil(-time.Second)
 		if n, _ := h.relays[0].took(); n != 1 {
 			t.Errorf("sent %d times", n)
+		}
+	})
+}
+
+// TestConstraints_Receivers: who may see the constraints is in what is signed, each
+// once and in order, and capabilities say so.
+func TestConstraints_Receivers(t *testing.T) {
+	inBubble(t, func(h *house) {
+		a, b := secret(t, 21).PublicKey(), secret(t, 22).PublicKey()
+		if bytes.Compare(a[:], b[:]) > 0 {
+			a, b = b, a
+		}
+		h.ReceiversFor = func(p phase0.BLSPubKey) []phase0.BLSPubKey {
+			if p != h.proposer.PublicKey() {
+				return nil
+			}
+			return []phase0.BLSPubKey{b, a, b}
+		}
+		defer h.run()()
+		h.promise(request('a', 1))
+		can, err := h.Capabilities(context.Background())
+		if err != nil || can.Privacy != "receivers" || len(can.Slots) == 0 || !slices.Equal(can.Slots[0].Receivers, []string{a.String(), b.String()}) {
+			t.Errorf("capabilities: %+v, %v", can, err)
+		}
+		h.sleepUntil(4*time.Second - time.Millisecond)
+		n, sent := h.relays[0].took()
+		if n != 1 || !slices.Equal(sent[0].Message.Receivers, []phase0.BLSPubKey{a, b}) {
+			t.Fatalf("%d messages, %+v", n, sent)
+		}
+		object, err := sent[0].Message.Root()
+		root := commitments.SigningRoot(testSpec().Domain(chain.DomainCommitBoost), testSpec().ChainID, object, sent[0].SigningID, sent[0].Nonce)
+		if err != nil || !bls.Verify(h.delegate.PublicKey(), root, sent[0].Signature) {
+			t.Errorf("the receivers are not signed: %v", err)
 		}
 	})
 }

@@ -226,7 +226,7 @@ func TestCapabilities(t *testing.T) {
 	want := commitments.SlotCapability{
 		Slot: 104, Proposer: h.proposer.PublicKey().String(), Delegate: h.delegate.PublicKey().String(), Committer: strings.ToLower(h.committer.Address().String()),
 		CommitmentTypes: []uint64{1}, StartsAtMS: h.Clock.Start(104).UnixMilli(), ClosesAtMS: h.Clock.Start(104).UnixMilli() - 4000,
-		GasLeft: 100_000, BlobsLeft: 2, BytesLeft: 50, CountLeft: 3, Path: "constraints_relay",
+		GasLeft: 100_000, BlobsLeft: 2, BytesLeft: 50, CountLeft: 3, Path: "constraints_relay", Receivers: []string{},
 	}
 	if got := text(t, c.Slots[0]); got != text(t, want) {
 		t.Errorf("\n got %s\nwant %s", got, text(t, want))

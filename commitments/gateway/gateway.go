@@ -79,7 +79,8 @@ type (
 		Page(id commitments.PageID) commitments.Page
 		Pages(first phase0.Slot) []commitments.Page
 		Find(requestHash phase0.Hash32) (commitments.Promise, commitments.PageID, bool)
-		Version() uint64 // grows with every change
+		Recent(requestHash phase0.Hash32) (commitments.Promise, commitments.PageID, bool) // Find in memory
+		Version() uint64                                                                  // grows with every change
 	}
 )
 
@@ -128,6 +129,11 @@ type Config struct {
 	// Slashers are the contracts that promises may name, beside the zero address.
 	// Optional: without any, whatever a request says.
 	Slashers []bellatrix.ExecutionAddress
+	// ReceiversFor are the builders that may see a proposer's constraints before the
+	// block; empty: anybody may. Optional.
+	ReceiversFor func(proposer phase0.BLSPubKey) []phase0.BLSPubKey
+	// Collateral is what is known of what is at stake. It waits for nothing. Optional.
+	Collateral func() commitments.Collateral
 	// Exclusive names the protocol that a proposer's slots are sold through
 	// elsewhere; "" if none. Optional.
 	Exclusive func(proposer phase0.BLSPubKey) string

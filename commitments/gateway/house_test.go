@@ -264,6 +264,7 @@ type relay struct {
 	refusal     error // what fail answers; default errNode
 	fail        int
 	hang        bool
+	probeHang   bool // is asked what it honours
 	panics      bool // is posted constraints
 	mu          sync.Mutex
 	probes      int
@@ -293,7 +294,11 @@ func (r *relay) Delegations(_ context.Context, slot phase0.Slot) (out []commitme
 	return out, r.readErr
 }
 
-func (r *relay) Capabilities(context.Context) ([]uint64, error) {
+func (r *relay) Capabilities(ctx context.Context) ([]uint64, error) {
+	if r.probeHang {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.probes++

@@ -43,7 +43,11 @@ func (g *Gateway) path(ctx context.Context, id commitments.PageID, types []uint6
 		return Path{}, ErrExclusive.With("%s", protocol)
 	}
 	targets := g.TargetsFor(id.Proposer)
-	asked, news := g.ask(targets, id)
+	var asked int
+	var news <-chan struct{}
+	if ctx.Err() == nil { // whoever lists many slots waits for the first of them only
+		asked, news = g.ask(targets, id)
+	}
 	for {
 		if err := g.stopped(id); err != nil {
 			return Path{}, err

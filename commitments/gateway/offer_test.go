@@ -1,8 +1,10 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -339,4 +341,39 @@ func BenchmarkPath(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestPath_LostIsSentAtOnce: a page that loses its path between two cut-offs closes,
+// and is sent while there is time, not at the next cut-off.
+func TestPath_LostIsSentAtOnce(t *testing.T) {
+	inBubble(t, func(h *house) {
+		h.relays = []*relay{{name: "spec", types: []uint64{1}, lead: 3 * time.Second}, {name: "fabric", probeErr: errNode, lead: 9 * time.Second}}
+		defer h.run()()
+		h.promise(request('a', 1))
+		h.sleepUntil(8 * time.Second)
+		h.standing.refuse(h.id(), "spec", true)
+		h.sleepUntil(7 * time.Second)
+		if n, _ := h.relays[0].took(); n == 0 || !h.ledger.Page(h.id()).Closed {
+			t.Errorf("%d messages a second after the path was lost", n)
+		}
+	})
+}
+
+// TestSlots_HangingRelay: a relay that hangs costs whoever lists slots one
+// question, not one for each of our slots.
+func TestSlots_HangingRelay(t *testing.T) {
+	inBubble(t, func(h *house) {
+		for s := phase0.Slot(101); s < 160; s++ {
+			h.schedule.slots[s] = h.proposer.PublicKey()
+		}
+		h.relays = []*relay{{name: "hangs", types: []uint64{1}, probeHang: true}}
+		before := runtime.NumGoroutine()
+		if s, err := h.Slots(context.Background()); err != nil || len(s.Slots) > 0 {
+			t.Errorf("got %+v, %v", s, err)
+		}
+		if more := runtime.NumGoroutine() - before; more > 8 {
+			t.Errorf("%d goroutines more", more)
+		}
+		time.Sleep(3 * time.Second) // the questions end
+	})
 }

@@ -13,7 +13,7 @@ import (
 // owed. Fault: ErrNoPromise.
 func (g *Gateway) Status(hash phase0.Hash32) (commitments.Status, error) {
 	seen, inside := g.diary.of(hash)
-	_, id, ok := g.Views.Find(hash)
+	_, id, ok := g.Views.Recent(hash) // a page that left memory has no story to tell
 	if ok {
 		page := g.Views.Page(id)
 		if i := slices.IndexFunc(page.Promises, func(p commitments.Promise) bool { return p.Commitment.RequestHash == hash }); i >= 0 {

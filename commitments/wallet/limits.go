@@ -28,6 +28,15 @@ func (w *Wallet) allow(b *quota.Buckets, rate quota.Rate, c *caller, cost float6
 	return nil
 }
 
+// sharer is whose share of the places a request takes. This machine has no share:
+// a proxy on it speaks for many, and whoever else is on it is the operator's.
+func sharer(a netip.Addr) string {
+	if !a.IsValid() || a.Unmap().IsLoopback() {
+		return ""
+	}
+	return peer(a)
+}
+
 // peer is what counts as one address: an IPv4 address, however it is written, or
 // an IPv6 /64.
 func peer(a netip.Addr) string {

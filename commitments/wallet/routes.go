@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"sidecar/internal/httpd"
+	"sidecar/internal/quota"
 )
 
 // maxBody bounds a request: a transaction with six blobs in hexadecimal.
@@ -31,12 +32,11 @@ func (w *Wallet) serveRPC(ctx context.Context, r httpd.Request) (httpd.Response,
 			return httpd.Response{}, err
 		}
 	}
-	select {
-	case w.slots <- struct{}{}:
-		defer func() { <-w.slots }()
-	default: // an error of the transport has the RPC's body, too
+	leave, ok := w.slots.Enter(sharer(from), quota.KnownPromise)
+	if !ok { // an error of the transport has the RPC's body, too
 		return httpd.Response{Status: http.StatusTooManyRequests, Header: [][2]string{{"Retry-After", "1"}}, Value: failed(null, ErrBusy)}, nil
 	}
+	defer leave()
 	c := &caller{remote: from, bolt: r.Header("X-Bolt-Signature"), left: limitLarge}
 	answer := w.rpc(ctx, c, r.Body)
 	if answer == nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -150,6 +151,38 @@ func TestBusy(t *testing.T) {
 	close(out)
 	(<-first).want(t, `"0x1"`)
 	h.call("eth_accounts").want(t, "[]")
+}
+
+// TestBusy_Share: one address fills its share of the places, and no more.
+func TestBusy_Share(t *testing.T) {
+	var from atomic.Pointer[netip.Addr]
+	come := func(text string) { a := netip.MustParseAddr(text); from.Store(&a) }
+	h := open(t, func(c *Config) {
+		c.MaxRequests = 8
+		c.From = func(netip.Addr, func(string) string) (netip.Addr, error) { return *from.Load(), nil }
+	})
+	in, out := make(chan bool), make(chan bool)
+	h.node.answer("eth_chainId", func([]json.RawMessage) any { in <- true; <-out; return "0x1" })
+	first := make(chan answered, 2)
+	come("198.51.100.1")
+	for range 2 {
+		go func() { first <- h.call("eth_chainId") }()
+		<-in
+	}
+	const ask = `{"jsonrpc":"2.0","id":1,"method":"eth_accounts"}`
+	if status, _, text := h.post(ask); status != http.StatusTooManyRequests {
+		t.Errorf("the third of one address: status %d, %s", status, text)
+	}
+	for _, other := range []string{"198.51.100.2", "2001:db8::1", "127.0.0.1"} {
+		come(other)
+		if status, _, text := h.post(ask); status != http.StatusOK {
+			t.Errorf("%s: status %d, %s", other, status, text)
+		}
+	}
+	close(out)
+	for range 2 {
+		(<-first).want(t, `"0x1"`)
+	}
 }
 
 // TestLimits: an address that asks too often is told when it may again.

@@ -11,6 +11,7 @@ import (
 	"github.com/attestantio/go-eth2-client/spec/bellatrix"
 
 	"sidecar/fault"
+	"sidecar/internal/quota"
 )
 
 // unready are the reasons why a transaction cannot be processed as things are.
@@ -24,12 +25,12 @@ func (w *Wallet) sendRawTransactionSync(ctx context.Context, c *caller, params j
 	if err != nil {
 		return nil, err
 	}
-	select { // a wait that there is no room for is refused before anything is promised
-	case w.waiting <- struct{}{}:
-		defer func() { <-w.waiting }()
-	default:
-		return nil, ErrBusy.With("%d calls wait for receipts", cap(w.waiting))
+	// A wait that there is no room for is refused before anything is promised.
+	leave, ok := w.waiting.Enter(sharer(c.remote), quota.KnownPromise)
+	if !ok {
+		return nil, ErrBusy.With("%d calls wait for receipts", w.waiting.Used())
 	}
+	defer leave()
 	until := w.Clock.Now().Add(timeout)
 	s, err := w.send(ctx, c, t)
 	if err != nil {

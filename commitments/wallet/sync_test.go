@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"sidecar/internal/quota"
 )
 
 // syncHouse stands in slot 102, for which a transaction is promised: there is
@@ -152,8 +154,10 @@ func TestSync_Params(t *testing.T) {
 // promise.
 func TestSync_NoRoom(t *testing.T) {
 	h := open(t)
-	for range cap(h.waiting) {
-		h.waiting <- struct{}{}
+	for range h.MaxWaiting {
+		if _, ok := h.waiting.Enter("", quota.KnownPromise); !ok {
+			t.Fatal("no place")
+		}
 	}
 	raw, _ := h.tx(0, 1)
 	h.call("eth_sendRawTransactionSync", raw).refused(t, -32005, "limit exceeded: 32 calls wait for receipts", "wallet_busy")

@@ -105,9 +105,11 @@ type Config struct {
 
 	// From is where a request comes from, if not from its connection's end: what a
 	// trusted proxy says. Optional.
-	From        func(remote netip.Addr, header func(name string) string) (netip.Addr, error)
-	MaxRequests int // HTTP requests at a time; one more is ErrBusy. Default 64
-	MaxWaiting  int // of them, those that wait for receipts. Default half
+	From func(remote netip.Addr, header func(name string) string) (netip.Addr, error)
+	// MaxRequests are HTTP requests at a time, of all, and a quarter of them of one
+	// address; one more is ErrBusy. Default 64.
+	MaxRequests int
+	MaxWaiting  int // of them, those that wait for receipts, shared likewise. Default half
 	MaxHeavy    int // calls at a time that make the node work; others wait. Default 4
 	// Calls and Sends are how often one address may call, and send transactions.
 	// The zero Rate is no limit.
@@ -129,8 +131,8 @@ type Wallet struct {
 	promised *index
 	fees     fees
 	offers   offers
-	slots    chan struct{} // cap MaxRequests
-	waiting  chan struct{} // cap MaxWaiting
+	slots    *quota.Places // MaxRequests
+	waiting  *quota.Places // MaxWaiting
 	heavy    chan struct{} // cap MaxHeavy
 	drained  chan struct{} // closed by Drain
 	drain    sync.Once
@@ -184,7 +186,7 @@ func New(c Config) (*Wallet, error) {
 	}
 	return &Wallet{
 		Config: c, signer: signer, sample: sample, promised: newIndex(c.Views, signer), offers: offers{life: offersLife}, calls: quota.NewBuckets(maxCallers), sends: quota.NewBuckets(maxCallers),
-		slots: make(chan struct{}, c.MaxRequests), waiting: make(chan struct{}, c.MaxWaiting),
+		slots: quota.NewPlaces(c.MaxRequests), waiting: quota.NewPlaces(c.MaxWaiting),
 		heavy: make(chan struct{}, c.MaxHeavy), drained: make(chan struct{}),
 	}, nil
 }

@@ -51,6 +51,7 @@ type promises struct {
 	modules   modules.Module // the list as one
 	gateway   *gateway.Gateway
 	auditor   *slashing.Auditor
+	stake     *stake // nil without [gateway.collateral]
 	clock     *chain.Clock
 	log       func(msg string, args ...any)
 }
@@ -168,6 +169,10 @@ func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
 	if err != nil {
 		return err
 	}
+	if len(g.Slashers) == 0 {
+		a.log.Warn("A request may name any contract as its slasher: list yours in [gateway] slashers before a key is registered where that contract is believed")
+	}
+	p.stake = newStake(a, g)
 	p.gateway, err = gateway.New(gateway.Config{
 		Spec: a.spec, Clock: a.clock, Lead: g.Lead, PostsEnd: g.PostsEnd, MinAcks: g.MinAcks, MaxUnproven: most, MaxCount: g.MaxCommitments,
 		Limit:      commitments.Cost{Gas: gasLimit * uint64(g.MaxGasPercent) / 100, Blobs: g.MaxBlobs, Bytes: g.MaxBytes}, // #nosec G115 -- validated
@@ -175,7 +180,7 @@ func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
 		Modules: func() []modules.Module { return p.list },
 		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger,
 		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
-		Exclusive: a.exclusive(g), Parties: parties, Slashers: g.Slashers,
+		Exclusive: a.exclusive(g), Parties: parties, Slashers: g.Slashers, ReceiversFor: a.receivers(g), Collateral: p.stake.known,
 		Delegate: who.Delegate, Committer: who.Committer, SigningID: GatewaySigningID,
 		Quoter: quoter{p.signer}, Holds: func(slot phase0.Slot) bool { h := p.ledger.Hold(); return h.Until > 0 && slot <= h.Until },
 		Events: p.events, MaxRequests: g.Access.MaxRequests, MaxSubscribers: g.Access.MaxSubscribers, Access: access,
@@ -199,6 +204,9 @@ func (p *promises) run(ctx context.Context, g *errgroup.Group) {
 	loop("gateway", p.gateway.Run)
 	loop("audit", p.auditor.Run)
 	loop("events", p.events.Run)
+	if p.stake != nil {
+		loop("collateral", p.stake.run)
+	}
 	loop("watch", p.watcher.Run)
 	for _, m := range p.list {
 		if r, ok := modules.RunnerOf(m); ok {

@@ -78,6 +78,26 @@ func (r *relaySets) addBuilder(a *App, g *config.Gateway, b *config.Builder, mea
 	return nil
 }
 
+// receivers says who may see the constraints of a validator.
+func (a *App) receivers(g *config.Gateway) func(phase0.BLSPubKey) []phase0.BLSPubKey {
+	if len(g.Receivers) == 0 {
+		return nil
+	}
+	of := make([][]phase0.BLSPubKey, len(a.config.Muxes)+1)
+	for n := range of {
+		mux := ""
+		if n > 0 {
+			mux = a.config.Muxes[n-1].ID
+		}
+		for i := range g.Receivers {
+			if g.Receivers[i].Of(mux) {
+				of[n] = g.Receivers[i].Keys
+			}
+		}
+	}
+	return func(validator phase0.BLSPubKey) []phase0.BLSPubKey { return of[a.relays.table.Lookup(validator)] }
+}
+
 // allTargets lists the targets of all sets, each once.
 func (r *relaySets) allTargets() (out []gateway.Target) {
 	seen := map[string]bool{}

@@ -70,6 +70,30 @@ type Exclusive struct {
 	Muxes []string `toml:"muxes"`
 }
 
+// Collateral is where the stake behind promises is: an operator's, in the operator
+// set of a manager of ours. It is read from the execution node, and nothing is
+// decided by it.
+type Collateral struct {
+	// Manager is the contract that slashes. Required.
+	Manager bellatrix.ExecutionAddress `toml:"manager"`
+	// Operator is whose stake it is. Required.
+	Operator bellatrix.ExecutionAddress `toml:"operator"`
+}
+
+// Receivers are the builders that may see constraints before the block: of the
+// validators of some muxes or, without any, of those that have none.
+type Receivers struct {
+	// Keys are the builders' BLS keys. Required.
+	Keys []phase0.BLSPubKey `toml:"keys"`
+	// Muxes are ids of muxes. Optional.
+	Muxes []string `toml:"muxes"`
+}
+
+// Of says whether they are those of a mux; "" is of validators without one.
+func (r *Receivers) Of(mux string) bool {
+	return slices.Contains(r.Muxes, mux) || mux == "" && len(r.Muxes) == 0
+}
+
 // LeadOf is how long before its slot a relay must have a page's constraints.
 func (g *Gateway) LeadOf(r *Relay) time.Duration {
 	switch {
@@ -105,6 +129,13 @@ func (k *checker) promising(g *Gateway) {
 	for i := range g.Builders {
 		k.builder(&g.Builders[i], element("gateway.builders", i))
 	}
+	if c := g.Collateral; c != nil {
+		k.require(c.Manager != bellatrix.ExecutionAddress{}, "gateway.collateral.manager", "is missing")
+		k.require(c.Operator != bellatrix.ExecutionAddress{}, "gateway.collateral.operator", "is missing")
+	}
+	for i := range g.Receivers {
+		k.receivers(g, &g.Receivers[i], element("gateway.receivers", i))
+	}
 	for i := range g.Committers {
 		c, at := &g.Committers[i], element("gateway.committers", i)
 		k.require(compressed(c.Delegate), at+".delegate", "is missing, or is not a compressed BLS public key")
@@ -136,6 +167,38 @@ func (k *checker) members(keys []phase0.BLSPubKey, muxes []string, at string) {
 	}
 	for n, id := range muxes {
 		k.require(slices.ContainsFunc(k.c.Muxes, func(m Mux) bool { return m.ID == id }), element(at+".muxes", n), "is not the id of a mux")
+	}
+}
+
+// receivers checks who may see constraints. A set has one list, for it has one
+// message; and no relay of the fabric dialect, which then would show it to nobody:
+// its reader of receivers' signatures takes none. [preconfirmations: Constraints API]
+func (k *checker) receivers(g *Gateway, r *Receivers, at string) {
+	k.require(len(r.Keys) > 0 && len(r.Keys) <= maxReceivers, at+".keys", "has not 1 to %d keys", maxReceivers)
+	for n, key := range r.Keys {
+		path := element(at+".keys", n)
+		k.require(k.bad[path] || compressed(key), path, "is not a compressed BLS public key")
+	}
+	for n, id := range r.Muxes {
+		k.require(slices.ContainsFunc(k.c.Muxes, func(m Mux) bool { return m.ID == id }), element(at+".muxes", n), "is not the id of a mux")
+	}
+	for n, set := range k.sets() {
+		mux := ""
+		if n > 0 {
+			mux = k.c.Muxes[n-1].ID
+		}
+		if !r.Of(mux) {
+			continue
+		}
+		for i := range g.Receivers {
+			other := &g.Receivers[i]
+			k.require(other == r || !other.Of(mux), at, "has validators that another of gateway.receivers has")
+		}
+		fabric := slices.ContainsFunc(set, func(r Relay) bool { return r.Constraints && r.ConstraintsDialect == DialectFabric }) ||
+			slices.ContainsFunc(g.Builders, func(b Builder) bool {
+				return b.ConstraintsDialect == DialectFabric && (slices.Contains(b.Muxes, mux) || mux == "" && len(b.Muxes) == 0)
+			})
+		k.require(!fabric, at, "is told to a relay or builder of the fabric dialect, which shows nobody what names receivers")
 	}
 }
 

@@ -162,6 +162,10 @@ type Gateway struct {
 	MaxUnproven int `toml:"max_unproven"`
 	// Builders are trusted with constraints. Optional.
 	Builders []Builder `toml:"builders"`
+	// Receivers may see constraints before the block. Optional: anybody may.
+	Receivers []Receivers `toml:"receivers"`
+	// Collateral is what capabilities tell searchers of. Optional.
+	Collateral *Collateral `toml:"collateral"`
 	// Committers promise for some validators. Optional.
 	Committers []Committer `toml:"committers"`
 	// Exclusive are validators that are sold elsewhere. Optional.

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	maxTimeout = time.Minute
-	maxKeys    = 100_000 // per mux
+	maxTimeout   = time.Minute
+	maxKeys      = 100_000 // per mux
+	maxReceivers = 64      // of one list
 )
 
 // all checks every table.

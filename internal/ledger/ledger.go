@@ -232,6 +232,13 @@ func (l *Ledger) Pages(first phase0.Slot) []commitments.Page {
 	return l.book.from(first)
 }
 
+// Recent is Find for promises that are in memory, as all that are not judged are.
+func (l *Ledger) Recent(requestHash phase0.Hash32) (commitments.Promise, commitments.PageID, bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.book.find(requestHash)
+}
+
 // Find returns the promise that answers a request, and its page. Promises that
 // left memory are looked up on disk, unless the ledger is poisoned.
 func (l *Ledger) Find(requestHash phase0.Hash32) (commitments.Promise, commitments.PageID, bool) {

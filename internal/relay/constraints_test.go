@@ -108,9 +108,13 @@ func TestPostConstraints_Fabric(t *testing.T) {
 }
 
 func TestPostConstraints_Faults(t *testing.T) {
-	for status, want := range map[int]*fault.Fault{200: nil, 202: nil, 400: Err4xx, 404: Err4xx, 500: Err5xx, 307: ErrRedirect} {
+	for status, want := range map[int]*fault.Fault{200: nil, 202: nil, 400: Err4xx, 408: Err4xx, 429: Err4xx, 404: Err4xx, 500: Err5xx, 307: ErrRedirect} {
 		c := dialTo(t, serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }), nil)
-		wantFault(t, c.PostConstraints(budget(t, time.Second), sampleConstraints()), want)
+		err := c.PostConstraints(budget(t, time.Second), sampleConstraints())
+		wantFault(t, err, want)
+		if Later(err) != (status == 408 || status == 429) {
+			t.Errorf("%d: later %v", status, Later(err))
+		}
 		wantFault(t, c.PostDelegation(budget(t, time.Second), sampleDelegation()), want)
 	}
 }

@@ -167,7 +167,7 @@ func (t *try) receive(r *bufio.Reader, cn *conn) (clean bool, err error) {
 	case t.status >= 500:
 		return t.skim(r), Err5xx.With("%d %s", t.status, t.excerpt())
 	case t.status >= 400:
-		return t.skim(r), Err4xx.With("%d %s", t.status, t.excerpt())
+		return t.skim(r), Err4xx.Wrap(&status{t.status, t.excerpt()})
 	case t.status >= 300:
 		return false, ErrRedirect.With("%d", t.status)
 	case t.only != 0 && t.status != t.only:

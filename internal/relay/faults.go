@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -117,4 +118,19 @@ func clip(s string, n int) string {
 		}
 	}
 	return string(out)
+}
+
+// status is inside Err4xx: which.
+type status struct {
+	code int
+	text string // what the relay said of it, clipped
+}
+
+func (s *status) Error() string { return fmt.Sprintf("%d %s", s.code, s.text) }
+
+// Later says whether a relay's refusal is one of now and not of what it was sent:
+// the same request may be taken a moment later. [RFC 9110: 408; RFC 8470: 425; RFC 6585: 429]
+func Later(err error) bool {
+	var s *status
+	return errors.As(err, &s) && (s.code == 408 || s.code == 425 || s.code == 429)
 }

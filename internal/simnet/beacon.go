@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/attestantio/go-eth2-client/spec/deneb"
 	"github.com/attestantio/go-eth2-client/spec/phase0"
 	"github.com/ethereum/go-ethereum/beacon/engine"
 	"github.com/ethereum/go-ethereum/common"
@@ -61,7 +62,7 @@ func (b *Beacon) init() error {
 	if err != nil {
 		return err
 	}
-	g, err := readBlock(proposal{fork: b.fork, state: b.stateRoot(0, phase0.Root{})}.full(payload))
+	g, err := readBlock(proposal{fork: b.fork, state: b.stateRoot(0, phase0.Root{})}.full(payload, []deneb.KZGCommitment{}))
 	if err != nil {
 		return err
 	}
@@ -167,7 +168,7 @@ func (b *Beacon) importHeld(ctx context.Context, in block) error {
 		return err
 	}
 	justified, final := b.checkpoints(in.slot())
-	if err := b.el.Import(ctx, data, common.Hash(in.header.Message.ParentRoot), b.hashAt(justified), b.hashAt(final)); err != nil {
+	if err := b.el.Import(ctx, data, versionedHashes(in.blobs), common.Hash(in.header.Message.ParentRoot), b.hashAt(justified), b.hashAt(final)); err != nil {
 		return err
 	}
 	epochs := b.spec.Epoch(in.slot()) != b.spec.Epoch(b.head.slot())

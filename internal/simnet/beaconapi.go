@@ -252,12 +252,21 @@ func (b *Beacon) publishBlock(w http.ResponseWriter, r *http.Request, body []byt
 		fail(w, http.StatusBadRequest, fmt.Errorf("consensus version %q, want %q", v, b.fork))
 		return
 	}
-	contents := newContents(b.fork, nil)
+	contents := newContents(b.fork, nil, noBlobs())
 	if err := decodePlain(ssz, body, contents); err != nil {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}
-	if err := b.importBlock(r.Context(), contained(contents)); err != nil {
+	signed, blobs := contained(contents)
+	in, err := readBlock(signed)
+	if err == nil {
+		err = blobs.check(b.fork, in.blobs)
+	}
+	if err != nil {
+		fail(w, http.StatusBadRequest, err)
+		return
+	}
+	if err := b.importBlock(r.Context(), signed); err != nil {
 		fail(w, http.StatusBadRequest, err)
 		return
 	}

@@ -34,7 +34,7 @@ func noSync() *altair.SyncAggregate {
 }
 
 // full makes an unsigned SignedBeaconBlock.
-func (p proposal) full(payload *deneb.ExecutionPayload) codec {
+func (p proposal) full(payload *deneb.ExecutionPayload, blobs []deneb.KZGCommitment) codec {
 	if p.fork == chain.Deneb {
 		return &deneb.SignedBeaconBlock{Message: &deneb.BeaconBlock{
 			Slot: p.slot, ProposerIndex: p.proposer, ParentRoot: p.parent, StateRoot: p.state,
@@ -43,7 +43,7 @@ func (p proposal) full(payload *deneb.ExecutionPayload) codec {
 				ProposerSlashings: []*phase0.ProposerSlashing{}, AttesterSlashings: []*phase0.AttesterSlashing{},
 				Attestations: []*phase0.Attestation{}, Deposits: []*phase0.Deposit{},
 				VoluntaryExits: []*phase0.SignedVoluntaryExit{}, SyncAggregate: noSync(), ExecutionPayload: payload,
-				BLSToExecutionChanges: []*capella.SignedBLSToExecutionChange{}, BlobKZGCommitments: []deneb.KZGCommitment{},
+				BLSToExecutionChanges: []*capella.SignedBLSToExecutionChange{}, BlobKZGCommitments: blobs,
 			},
 		}}
 	}
@@ -54,14 +54,14 @@ func (p proposal) full(payload *deneb.ExecutionPayload) codec {
 			ProposerSlashings: []*phase0.ProposerSlashing{}, AttesterSlashings: []*electra.AttesterSlashing{},
 			Attestations: []*electra.Attestation{}, Deposits: []*phase0.Deposit{},
 			VoluntaryExits: []*phase0.SignedVoluntaryExit{}, SyncAggregate: noSync(), ExecutionPayload: payload,
-			BLSToExecutionChanges: []*capella.SignedBLSToExecutionChange{}, BlobKZGCommitments: []deneb.KZGCommitment{},
+			BLSToExecutionChanges: []*capella.SignedBLSToExecutionChange{}, BlobKZGCommitments: blobs,
 			ExecutionRequests: noRequests(),
 		},
 	}}
 }
 
 // blinded makes an unsigned SignedBlindedBeaconBlock.
-func (p proposal) blinded(h *deneb.ExecutionPayloadHeader) codec {
+func (p proposal) blinded(h *deneb.ExecutionPayloadHeader, blobs []deneb.KZGCommitment) codec {
 	if p.fork == chain.Deneb {
 		return &apideneb.SignedBlindedBeaconBlock{Message: &apideneb.BlindedBeaconBlock{
 			Slot: p.slot, ProposerIndex: p.proposer, ParentRoot: p.parent, StateRoot: p.state,
@@ -70,7 +70,7 @@ func (p proposal) blinded(h *deneb.ExecutionPayloadHeader) codec {
 				ProposerSlashings: []*phase0.ProposerSlashing{}, AttesterSlashings: []*phase0.AttesterSlashing{},
 				Attestations: []*phase0.Attestation{}, Deposits: []*phase0.Deposit{},
 				VoluntaryExits: []*phase0.SignedVoluntaryExit{}, SyncAggregate: noSync(), ExecutionPayloadHeader: h,
-				BLSToExecutionChanges: []*capella.SignedBLSToExecutionChange{}, BlobKZGCommitments: []deneb.KZGCommitment{},
+				BLSToExecutionChanges: []*capella.SignedBLSToExecutionChange{}, BlobKZGCommitments: blobs,
 			},
 		}}
 	}
@@ -81,7 +81,7 @@ func (p proposal) blinded(h *deneb.ExecutionPayloadHeader) codec {
 			ProposerSlashings: []*phase0.ProposerSlashing{}, AttesterSlashings: []*electra.AttesterSlashing{},
 			Attestations: []*electra.Attestation{}, Deposits: []*phase0.Deposit{},
 			VoluntaryExits: []*phase0.SignedVoluntaryExit{}, SyncAggregate: noSync(), ExecutionPayloadHeader: h,
-			BLSToExecutionChanges: []*capella.SignedBLSToExecutionChange{}, BlobKZGCommitments: []deneb.KZGCommitment{},
+			BLSToExecutionChanges: []*capella.SignedBLSToExecutionChange{}, BlobKZGCommitments: blobs,
 			ExecutionRequests: noRequests(),
 		},
 	}}
@@ -140,6 +140,7 @@ type block struct {
 	hash    phase0.Hash32                 // of the execution block
 	payload *deneb.ExecutionPayload       // nil if blinded
 	blinded *deneb.ExecutionPayloadHeader // nil unless blinded
+	blobs   []deneb.KZGCommitment
 }
 
 func (b block) slot() phase0.Slot { return b.header.Message.Slot }
@@ -157,24 +158,28 @@ func readBlock(c codec) (b block, err error) {
 			return b, missing
 		}
 		body, b.payload, b.header.Signature = s.Message.Body, s.Message.Body.ExecutionPayload, s.Signature
+		b.blobs = s.Message.Body.BlobKZGCommitments
 		h.Slot, h.ProposerIndex, h.ParentRoot, h.StateRoot = s.Message.Slot, s.Message.ProposerIndex, s.Message.ParentRoot, s.Message.StateRoot
 	case *electra.SignedBeaconBlock:
 		if s == nil || s.Message == nil || s.Message.Body == nil || s.Message.Body.ExecutionPayload == nil {
 			return b, missing
 		}
 		body, b.payload, b.header.Signature = s.Message.Body, s.Message.Body.ExecutionPayload, s.Signature
+		b.blobs = s.Message.Body.BlobKZGCommitments
 		h.Slot, h.ProposerIndex, h.ParentRoot, h.StateRoot = s.Message.Slot, s.Message.ProposerIndex, s.Message.ParentRoot, s.Message.StateRoot
 	case *apideneb.SignedBlindedBeaconBlock:
 		if s == nil || s.Message == nil || s.Message.Body == nil || s.Message.Body.ExecutionPayloadHeader == nil {
 			return b, missing
 		}
 		body, b.blinded, b.header.Signature = s.Message.Body, s.Message.Body.ExecutionPayloadHeader, s.Signature
+		b.blobs = s.Message.Body.BlobKZGCommitments
 		h.Slot, h.ProposerIndex, h.ParentRoot, h.StateRoot = s.Message.Slot, s.Message.ProposerIndex, s.Message.ParentRoot, s.Message.StateRoot
 	case *apielectra.SignedBlindedBeaconBlock:
 		if s == nil || s.Message == nil || s.Message.Body == nil || s.Message.Body.ExecutionPayloadHeader == nil {
 			return b, missing
 		}
 		body, b.blinded, b.header.Signature = s.Message.Body, s.Message.Body.ExecutionPayloadHeader, s.Signature
+		b.blobs = s.Message.Body.BlobKZGCommitments
 		h.Slot, h.ProposerIndex, h.ParentRoot, h.StateRoot = s.Message.Slot, s.Message.ProposerIndex, s.Message.ParentRoot, s.Message.StateRoot
 	default:
 		return b, fmt.Errorf("%T is no signed block", c)

@@ -189,13 +189,13 @@ func (b *Builder) work(ctx context.Context, j job) error {
 	ctx, cancel := context.WithTimeout(ctx, b.beacon.spec.SlotDuration)
 	defer cancel()
 	demands := b.demands(ctx, j.slot)
-	honest, value, err := b.build(ctx, j, demands, knobs, false)
+	honest, blobs, value, err := b.build(ctx, j, demands, knobs, false)
 	if err != nil {
 		return err
 	}
 	offer, proven := honest, honest
 	if knobs.Lie != Honest && len(demands) > 0 {
-		if offer, value, err = b.build(ctx, j, demands, knobs, true); err != nil {
+		if offer, blobs, value, err = b.build(ctx, j, demands, knobs, true); err != nil {
 			return err
 		}
 		if knobs.Lie == OtherTransaction {
@@ -211,7 +211,7 @@ func (b *Builder) work(ctx context.Context, j job) error {
 	}
 	return b.submit(ctx, submission{
 		Builder: b.Name, Slot: j.slot, Proposer: b.beacon.validators[j.proposer].Pubkey,
-		Value: value, Payload: offer, Proofs: proofs,
+		Value: value, Payload: offer, Blobs: blobs, Proofs: proofs,
 	})
 }
 
@@ -243,7 +243,7 @@ func (b *Builder) demands(ctx context.Context, slot phase0.Slot) (all []constrai
 
 // build makes the block, with the demanded transactions or wilfully without,
 // and says what it pays (wei).
-func (b *Builder) build(ctx context.Context, j job, demands []constraint, k BuilderKnobs, without bool) (*deneb.ExecutionPayload, *uint256.Int, error) {
+func (b *Builder) build(ctx context.Context, j job, demands []constraint, k BuilderKnobs, without bool) (*deneb.ExecutionPayload, bundle, *uint256.Int, error) {
 	var promised [][]byte
 	for _, c := range demands {
 		if _, tx, err := commitments.DecodeInclusion(c.Payload); err == nil && c.Type == commitments.TypeInclusion {
@@ -252,10 +252,10 @@ func (b *Builder) build(ctx context.Context, j job, demands []constraint, k Buil
 	}
 	pool, err := b.el.Build(ctx, j.parent, j.attrs, nil, b.Name)
 	if err != nil {
-		return nil, nil, err
+		return nil, bundle{}, nil, err
 	}
 	rest := slices.DeleteFunc(pool.ExecutionPayload.Transactions, func(tx []byte) bool {
-		return slices.ContainsFunc(promised, func(p []byte) bool { return bytes.Equal(p, tx) })
+		return slices.ContainsFunc(promised, func(p []byte) bool { return bytes.Equal(canonical(p), tx) })
 	})
 	pays := k.Payment
 	if pays == nil {
@@ -266,18 +266,22 @@ func (b *Builder) build(ctx context.Context, j job, demands []constraint, k Buil
 	}
 	payment, err := b.payment(j, pays)
 	if err != nil {
-		return nil, nil, err
+		return nil, bundle{}, nil, err
 	}
 	env, err := b.fit(ctx, j, promised, rest, payment)
 	if err != nil {
-		return nil, nil, err
+		return nil, bundle{}, nil, err
 	}
 	if len(env.Requests) != 0 {
-		return nil, nil, errors.New("block with execution requests")
+		return nil, bundle{}, nil, errors.New("block with execution requests")
 	}
 	payload, err := payloadOf(env.ExecutionPayload)
+	if err != nil {
+		return nil, bundle{}, nil, err
+	}
+	blobs, err := bundleOf(env.BlobsBundle)
 	value, _ := uint256.FromBig(env.BlockValue)
-	return payload, value.Add(value, pays), err
+	return payload, blobs, value.Add(value, pays), err
 }
 
 // fit builds of as many transactions as are valid together: geth refuses the
@@ -332,7 +336,7 @@ func (b *Builder) prove(j job, demands []constraint, of *deneb.ExecutionPayload,
 	proofs, indices := []constraint{}, []uint64{}
 	for _, c := range demands {
 		_, tx, err := commitments.DecodeInclusion(c.Payload)
-		i := p.index(tx)
+		i := p.index(canonical(tx)) // constraints have blobs beside it, blocks do not
 		if lie == OtherTransaction {
 			i = 0
 		}

@@ -20,7 +20,7 @@ import (
 )
 
 // payloadOf turns an engine payload into a consensus one. Blocks of this chain
-// carry no withdrawals, no blobs and no execution requests.
+// carry no withdrawals and no execution requests.
 func payloadOf(d *engine.ExecutableData) (*deneb.ExecutionPayload, error) {
 	if len(d.Withdrawals) != 0 {
 		return nil, errors.New("payload with withdrawals")
@@ -80,7 +80,7 @@ func executionBlock(fork chain.Fork, p *deneb.ExecutionPayload, beaconRoot commo
 	if fork >= chain.Electra {
 		requests = [][]byte{}
 	}
-	return engine.ExecutableDataToBlock(d, []common.Hash{}, &beaconRoot, requests)
+	return engine.ExecutableDataToBlock(d, blobHashes(p), &beaconRoot, requests)
 }
 
 // genesisPayload is the payload of the genesis block, as block 0 carries it.

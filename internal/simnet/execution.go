@@ -143,8 +143,8 @@ func (e *Execution) Build(ctx context.Context, parent common.Hash, attrs engine.
 
 // Import executes a block and makes it the head. The last finalized block
 // and the last justified one go along.
-func (e *Execution) Import(ctx context.Context, data engine.ExecutableData, beaconRoot, safe, finalized common.Hash) error {
-	args := []any{data, []common.Hash{}, beaconRoot}
+func (e *Execution) Import(ctx context.Context, data engine.ExecutableData, blobs []common.Hash, beaconRoot, safe, finalized common.Hash) error {
+	args := []any{data, blobs, beaconRoot}
 	method := "engine_newPayloadV3"
 	if e.fork >= chain.Electra {
 		method, args = "engine_newPayloadV4", append(args, []hexutil.Bytes{})

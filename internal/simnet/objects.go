@@ -50,59 +50,63 @@ func newSignedBid(f chain.Fork) codec {
 	return &builderelectra.SignedBuilderBid{}
 }
 
-// newDelivery is an ExecutionPayloadAndBlobsBundle, without blobs.
-func newDelivery(f chain.Fork, p *deneb.ExecutionPayload) codec {
+// newDelivery is an ExecutionPayloadAndBlobsBundle.
+func newDelivery(f chain.Fork, p *deneb.ExecutionPayload, b bundle) codec {
 	if f >= chain.Fulu {
 		return &builderfulu.ExecutionPayloadAndBlobsBundle{ExecutionPayload: p, BlobsBundle: &builderfulu.BlobsBundle{
-			Commitments: []deneb.KZGCommitment{}, Proofs: []deneb.KZGProof{}, Blobs: []deneb.Blob{},
+			Commitments: b.Commitments, Proofs: b.Proofs, Blobs: b.Blobs,
 		}}
 	}
 	return &builderdeneb.ExecutionPayloadAndBlobsBundle{ExecutionPayload: p, BlobsBundle: &builderdeneb.BlobsBundle{
-		Commitments: []deneb.KZGCommitment{}, Proofs: []deneb.KZGProof{}, Blobs: []deneb.Blob{},
+		Commitments: b.Commitments, Proofs: b.Proofs, Blobs: b.Blobs,
 	}}
 }
 
-func delivered(c codec) *deneb.ExecutionPayload {
+func delivered(c codec) (*deneb.ExecutionPayload, bundle) {
 	switch d := c.(type) {
 	case *builderfulu.ExecutionPayloadAndBlobsBundle:
-		return d.ExecutionPayload
+		if d.BlobsBundle != nil {
+			return d.ExecutionPayload, bundle{d.BlobsBundle.Commitments, d.BlobsBundle.Proofs, d.BlobsBundle.Blobs}
+		}
 	case *builderdeneb.ExecutionPayloadAndBlobsBundle:
-		return d.ExecutionPayload
+		if d.BlobsBundle != nil {
+			return d.ExecutionPayload, bundle{d.BlobsBundle.Commitments, d.BlobsBundle.Proofs, d.BlobsBundle.Blobs}
+		}
 	}
-	return nil
+	return nil, bundle{}
 }
 
-// newContents is a SignedBlockContents around block, without blobs; a nil block
-// makes one to decode into.
-func newContents(f chain.Fork, block codec) codec {
+// newContents is a SignedBlockContents around block; a nil block makes one to decode
+// into.
+func newContents(f chain.Fork, block codec, blobs bundle) codec {
 	switch {
 	case f == chain.Deneb:
 		b, _ := block.(*deneb.SignedBeaconBlock)
-		return &apideneb.SignedBlockContents{SignedBlock: b, KZGProofs: []deneb.KZGProof{}, Blobs: []deneb.Blob{}}
+		return &apideneb.SignedBlockContents{SignedBlock: b, KZGProofs: blobs.Proofs, Blobs: blobs.Blobs}
 	case f == chain.Electra:
 		b, _ := block.(*electra.SignedBeaconBlock)
-		return &apielectra.SignedBlockContents{SignedBlock: b, KZGProofs: []deneb.KZGProof{}, Blobs: []deneb.Blob{}}
+		return &apielectra.SignedBlockContents{SignedBlock: b, KZGProofs: blobs.Proofs, Blobs: blobs.Blobs}
 	}
 	b, _ := block.(*electra.SignedBeaconBlock)
-	return &apifulu.SignedBlockContents{SignedBlock: b, KZGProofs: []deneb.KZGProof{}, Blobs: []deneb.Blob{}}
+	return &apifulu.SignedBlockContents{SignedBlock: b, KZGProofs: blobs.Proofs, Blobs: blobs.Blobs}
 }
 
-func contained(c codec) codec {
+func contained(c codec) (codec, bundle) {
 	switch b := c.(type) {
 	case *apideneb.SignedBlockContents:
-		return b.SignedBlock
+		return b.SignedBlock, bundle{Proofs: b.KZGProofs, Blobs: b.Blobs}
 	case *apielectra.SignedBlockContents:
-		return b.SignedBlock
+		return b.SignedBlock, bundle{Proofs: b.KZGProofs, Blobs: b.Blobs}
 	case *apifulu.SignedBlockContents:
-		return b.SignedBlock
+		return b.SignedBlock, bundle{Proofs: b.KZGProofs, Blobs: b.Blobs}
 	}
-	return nil
+	return nil, bundle{}
 }
 
 // bid is what anyone reads of a SignedBuilderBid.
 type bid struct {
 	header    *deneb.ExecutionPayloadHeader
-	blobs     int
+	blobs     []deneb.KZGCommitment
 	value     *uint256.Int
 	pubkey    phase0.BLSPubKey
 	signature phase0.BLSSignature
@@ -117,13 +121,13 @@ func readBid(c codec) (b bid, err error) {
 			return b, errors.New("bid without a message")
 		}
 		msg = s.Message
-		b = bid{s.Message.Header, len(s.Message.BlobKZGCommitments), s.Message.Value, s.Message.Pubkey, s.Signature, phase0.Root{}}
+		b = bid{s.Message.Header, s.Message.BlobKZGCommitments, s.Message.Value, s.Message.Pubkey, s.Signature, phase0.Root{}}
 	case *builderelectra.SignedBuilderBid:
 		if s.Message == nil || s.Message.Header == nil {
 			return b, errors.New("bid without a message")
 		}
 		msg = s.Message
-		b = bid{s.Message.Header, len(s.Message.BlobKZGCommitments), s.Message.Value, s.Message.Pubkey, s.Signature, phase0.Root{}}
+		b = bid{s.Message.Header, s.Message.BlobKZGCommitments, s.Message.Value, s.Message.Pubkey, s.Signature, phase0.Root{}}
 	default:
 		return b, fmt.Errorf("%T is no bid", c)
 	}
@@ -132,13 +136,13 @@ func readBid(c codec) (b bid, err error) {
 }
 
 // signBid makes a SignedBuilderBid; sign gets the root of the message.
-func signBid(f chain.Fork, h *deneb.ExecutionPayloadHeader, value *uint256.Int, pubkey phase0.BLSPubKey, sign func(phase0.Root) phase0.BLSSignature) (codec, error) {
+func signBid(f chain.Fork, h *deneb.ExecutionPayloadHeader, blobs []deneb.KZGCommitment, value *uint256.Int, pubkey phase0.BLSPubKey, sign func(phase0.Root) phase0.BLSSignature) (codec, error) {
 	if f == chain.Deneb {
-		m := &builderdeneb.BuilderBid{Header: h, BlobKZGCommitments: []deneb.KZGCommitment{}, Value: value, Pubkey: pubkey}
+		m := &builderdeneb.BuilderBid{Header: h, BlobKZGCommitments: blobs, Value: value, Pubkey: pubkey}
 		root, err := m.HashTreeRoot()
 		return &builderdeneb.SignedBuilderBid{Message: m, Signature: sign(root)}, err
 	}
-	m := &builderelectra.BuilderBid{Header: h, BlobKZGCommitments: []deneb.KZGCommitment{}, ExecutionRequests: noRequests(), Value: value, Pubkey: pubkey}
+	m := &builderelectra.BuilderBid{Header: h, BlobKZGCommitments: blobs, ExecutionRequests: noRequests(), Value: value, Pubkey: pubkey}
 	root, err := m.HashTreeRoot()
 	return &builderelectra.SignedBuilderBid{Message: m, Signature: sign(root)}, err
 }

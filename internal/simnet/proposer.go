@@ -157,7 +157,7 @@ func (p *Proposer) propose(ctx context.Context, slot phase0.Slot) (o Outcome) {
 			return o
 		}
 	}
-	full := plan.full(local)
+	full := plan.full(local, []deneb.KZGCommitment{})
 	p.sign(full, who)
 	if err := p.beacon.importBlock(ctx, full); err != nil {
 		o.Err = errors.Join(o.Err, err)
@@ -277,8 +277,6 @@ func (p *Proposer) judge(b bid, slot phase0.Slot, head block, local *deneb.Execu
 		return errors.New("bid of another timestamp")
 	case h.PrevRandao != own.PrevRandao || h.WithdrawalsRoot != own.WithdrawalsRoot:
 		return errors.New("bid of another randao or withdrawals")
-	case b.blobs != 0:
-		return errors.New("bid with blobs")
 	case !bls.Verify(b.pubkey, signingRoot(b.root, d), b.signature):
 		return errors.New("bid with a wrong signature")
 	case !b.value.Gt(localValue):
@@ -291,7 +289,7 @@ func (p *Proposer) judge(b bid, slot phase0.Slot, head block, local *deneb.Execu
 // the payload comes back, v2 from Fulu on, where the relay publishes. A block may
 // be on chain in spite of an error.
 func (p *Proposer) proposeBlinded(ctx context.Context, url string, o *Outcome, plan proposal, b bid, who Validator) (Source, error) {
-	signed := plan.blinded(b.header)
+	signed := plan.blinded(b.header, b.blobs)
 	p.sign(signed, who)
 	contentType, body, err := encodePlain(p.opts.SSZ, signed)
 	if err != nil {
@@ -333,16 +331,19 @@ func (p *Proposer) importDelivered(ctx context.Context, h http.Header, body []by
 	if ssz != p.opts.SSZ {
 		return errors.New("payload is not in the encoding asked for")
 	}
-	d := newDelivery(p.beacon.fork, nil)
+	d := newDelivery(p.beacon.fork, nil, bundle{})
 	if err := decode(p.beacon.fork, ssz, body, d); err != nil {
 		return fmt.Errorf("decode payload: %w", err)
 	}
-	payload := delivered(d)
+	payload, blobs := delivered(d)
 	if payload == nil {
 		return errors.New("no payload")
 	}
 	full, err := unblind(signed, payload)
 	if err != nil {
+		return err
+	}
+	if err := blobs.check(p.beacon.fork, must(readBlock(full)).blobs); err != nil {
 		return err
 	}
 	return p.beacon.importBlock(ctx, full)

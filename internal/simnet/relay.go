@@ -70,6 +70,7 @@ type Relay struct {
 	registrations map[phase0.BLSPubKey]registration
 	offers        map[offerKey]map[string]submission // by builder
 	payloads      map[phase0.Hash32]*deneb.ExecutionPayload
+	bundles       map[phase0.Hash32]bundle
 	delegations   map[phase0.Slot][]delegation
 	constraints   map[phase0.Slot][]signedConstraints
 }
@@ -87,6 +88,7 @@ type submission struct {
 	Proposer phase0.BLSPubKey        `json:"proposer_pubkey"`
 	Value    *uint256.Int            `json:"value"` // wei
 	Payload  *deneb.ExecutionPayload `json:"execution_payload"`
+	Blobs    bundle                  `json:"blobs_bundle"`
 	Proofs   []constraint            `json:"proofs"`
 
 	header *deneb.ExecutionPayloadHeader
@@ -105,7 +107,7 @@ func newRelay(o RelayOptions, seed string, n int, b *Beacon, log *slog.Logger) *
 		key: key, liarKey: blsKey(seed, "liar", uint64(n)), spec: b.spec, fork: b.fork, beacon: b, // #nosec G115 -- an index
 		client: newClient(), log: log.With("relay", o.Name), knobs: o.Knobs,
 		registrations: map[phase0.BLSPubKey]registration{}, offers: map[offerKey]map[string]submission{},
-		payloads:    map[phase0.Hash32]*deneb.ExecutionPayload{},
+		payloads: map[phase0.Hash32]*deneb.ExecutionPayload{}, bundles: map[phase0.Hash32]bundle{},
 		delegations: map[phase0.Slot][]delegation{}, constraints: map[phase0.Slot][]signedConstraints{},
 	}
 }
@@ -156,6 +158,9 @@ func (r *Relay) take(s submission) error {
 		return err
 	}
 	s.header = header
+	if s.Blobs.Commitments == nil {
+		s.Blobs = noBlobs()
+	}
 	key := offerKey{s.Slot, s.Payload.ParentHash, s.Proposer}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -163,7 +168,7 @@ func (r *Relay) take(s submission) error {
 		r.offers[key] = map[string]submission{}
 	}
 	r.offers[key][s.Builder] = s
-	r.payloads[s.Payload.BlockHash] = s.Payload
+	r.payloads[s.Payload.BlockHash], r.bundles[s.Payload.BlockHash] = s.Payload, s.Blobs
 	r.forget(s.Slot)
 	return nil
 }
@@ -175,6 +180,7 @@ func (r *Relay) forget(now phase0.Slot) {
 		if old(key.slot) {
 			for _, s := range of {
 				delete(r.payloads, s.Payload.BlockHash)
+				delete(r.bundles, s.Payload.BlockHash)
 			}
 			delete(r.offers, key)
 		}
@@ -221,16 +227,16 @@ func (r *Relay) bidOf(s submission, k RelayKnobs) (codec, error) {
 		key = r.liarKey
 	}
 	d := domain(chain.DomainBuilder, r.spec.GenesisForkVersion, phase0.Root{})
-	return signBid(r.fork, header, value, r.Pubkey, func(root phase0.Root) phase0.BLSSignature {
+	return signBid(r.fork, header, s.Blobs.Commitments, value, r.Pubkey, func(root phase0.Root) phase0.BLSSignature {
 		return key.Sign(signingRoot(root, d))
 	})
 }
 
 // publish sends an unblinded block to the beacon node.
-func (r *Relay) publish(ctx context.Context, full codec) error {
+func (r *Relay) publish(ctx context.Context, full block) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), importTimeout)
 	defer cancel()
-	body, err := newContents(r.fork, full).MarshalSSZ()
+	body, err := newContents(r.fork, full.signed, r.bundleOf(full.hash)).MarshalSSZ()
 	if err != nil {
 		return err
 	}
@@ -262,6 +268,16 @@ func (r *Relay) open(in block) (*deneb.ExecutionPayload, error) {
 		return nil, errors.New("wrong signature of the block")
 	}
 	return payload, nil
+}
+
+// bundleOf returns the blobs of a block that was offered.
+func (r *Relay) bundleOf(hash phase0.Hash32) bundle {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b, ok := r.bundles[hash]; ok {
+		return b
+	}
+	return noBlobs()
 }
 
 // another is a payload that is not the one asked for.

@@ -206,12 +206,12 @@ func (r *Relay) submitV1(w http.ResponseWriter, req *http.Request, body []byte) 
 	case k.WrongPayload:
 		payload = another(payload)
 	case !k.NoPublish:
-		if err := r.publish(req.Context(), full.signed); err != nil {
+		if err := r.publish(req.Context(), full); err != nil {
 			fail(w, http.StatusBadRequest, err)
 			return
 		}
 	}
-	r.send(w, answerSSZ, newDelivery(r.fork, payload))
+	r.send(w, answerSSZ, newDelivery(r.fork, payload, r.bundleOf(full.hash)))
 }
 
 func (r *Relay) submitV2(w http.ResponseWriter, req *http.Request, body []byte) {
@@ -220,7 +220,7 @@ func (r *Relay) submitV2(w http.ResponseWriter, req *http.Request, body []byte) 
 		return
 	}
 	if !r.turned().Withhold {
-		if err := r.publish(req.Context(), full.signed); err != nil {
+		if err := r.publish(req.Context(), full); err != nil {
 			fail(w, http.StatusBadRequest, err)
 			return
 		}

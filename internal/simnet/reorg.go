@@ -32,7 +32,11 @@ func (n *Net) Reorg(ctx context.Context, slot phase0.Slot, txs [][]byte) error {
 		return err
 	}
 	who := b.proposer(slot)
-	other := n.Proposer.plan(slot, who, parent).full(payload)
+	blobs, err := bundleOf(env.BlobsBundle)
+	if err != nil {
+		return err
+	}
+	other := n.Proposer.plan(slot, who, parent).full(payload, blobs.Commitments)
 	n.Proposer.sign(other, who)
 	in, err := readBlock(other)
 	if err != nil {
