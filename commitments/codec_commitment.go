@@ -26,7 +26,9 @@ type signedCommitmentJSON struct {
 
 // MarshalJSON writes {commitment, nonce, signing_id, signature}, as fabric does,
 // and with a proxy signature also {proxy_signature, proxy_nonce, proxy_branch}.
-func (s SignedCommitment) MarshalJSON() ([]byte, error) {
+func (s SignedCommitment) MarshalJSON() ([]byte, error) { return json.Marshal(s.json()) }
+
+func (s *SignedCommitment) json() signedCommitmentJSON {
 	j := signedCommitmentJSON{Commitment: &s.Commitment, Nonce: &s.Nonce, SigningID: hexOf(s.SigningID[:]), Signature: (*signatureJSON)(&s.Signature)}
 	if !s.Proxy.IsZero() {
 		branch := make([]hexBytes, len(s.Proxy.Branch))
@@ -35,7 +37,7 @@ func (s SignedCommitment) MarshalJSON() ([]byte, error) {
 		}
 		j.ProxySignature, j.ProxyNonce, j.ProxyBranch = hexOf(s.Proxy.Signature[:]), &s.Proxy.Nonce, &branch
 	}
-	return json.Marshal(j)
+	return j
 }
 
 // UnmarshalJSON reads what MarshalJSON writes, with the signature also as the

@@ -15,6 +15,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
+	"github.com/holiman/uint256"
 
 	"sidecar/commitments"
 	"sidecar/internal/devnet"
@@ -203,6 +204,9 @@ func (j *journey) conflicts(slot phase0.Slot) error {
 			return err
 		}
 	}
+	if err := j.authorizes(who, j.net.Accounts[4], slot+1); err != nil {
+		return err
+	}
 	next, err := j.signed(who, slot, func(d *types.DynamicFeeTx) { d.Nonce++ })
 	if err == nil {
 		err = next.ask(j.car.GatewayURL)
@@ -217,6 +221,32 @@ func (j *journey) conflicts(slot phase0.Slot) error {
 		return fmt.Errorf("the two nonces are at %d and %d", a, b)
 	}
 	return nil
+}
+
+// authorizes has an account ask for a transaction that would move the nonce of
+// another, which has promises. [EIP-7702]
+func (j *journey) authorizes(authority, sender simnet.Account, slot phase0.Slot) error {
+	id := j.net.Spec.ChainID
+	auth, err := types.SignSetCode(authority.Key, types.SetCodeAuthorization{ChainID: *uint256.NewInt(id), Address: common.Address{9}})
+	if err != nil {
+		return err
+	}
+	nonce, _, err := j.net.Execution.Account(sender.Address, j.net.Execution.Head())
+	if err != nil {
+		return err
+	}
+	p := journeyPromise{slot: slot}
+	p.tx, err = types.SignNewTx(sender.Key, types.LatestSignerForChainID(new(big.Int).SetUint64(id)), &types.SetCodeTx{
+		ChainID: uint256.NewInt(id), Nonce: nonce, GasTipCap: uint256.NewInt(3 * params.GWei), GasFeeCap: uint256.NewInt(100 * params.GWei), Gas: 100_000,
+		Value: new(uint256.Int), AuthList: []types.SetCodeAuthorization{auth},
+	})
+	if err != nil {
+		return err
+	}
+	if p.req, err = j.net.Searcher.Request(slot, p.tx); err != nil {
+		return err
+	}
+	return j.refusesPromise(p, "authority_has_promises", "")
 }
 
 // journeyLimits is what an impatient searcher meets: a rate, and a sidecar that

@@ -61,6 +61,17 @@ func TestSignerAPI_Shared(t *testing.T) {
 	if status, _, reason := one.ask(t, "POST", path, other, "DA_COMMIT"); status != 503 || reason != "ledger_lease_held" {
 		t.Errorf("the first, come back: %d %s", status, reason)
 	}
+	// What is revoked at one of them is worth nothing at any.
+	if status, body, reason := two.ask(t, "POST", "/revoke_jwt", `{"module_id":"DA_COMMIT"}`, ""); status != 200 {
+		t.Fatalf("revoke: %d %s %s", status, reason, body)
+	}
+	status = 200
+	for begin := time.Now(); status != 401 && time.Since(begin) < 20*time.Second; time.Sleep(50 * time.Millisecond) {
+		status, _, _ = one.ask(t, "GET", "/signer/v1/get_pubkeys", "", "DA_COMMIT")
+	}
+	if status != 401 {
+		t.Errorf("a revoked module at the standby: %d", status)
+	}
 	one.stop(t)
 	two.stop(t)
 }

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -241,5 +242,34 @@ func TestCapabilities(t *testing.T) {
 	h.setSlot(104, -3*1e9)
 	if c := read(); len(c.Slots) != 1 || c.Slots[0].Slot != 110 {
 		t.Errorf("after the cut-off: %+v", c.Slots)
+	}
+}
+
+// TestSignatureForm: REST and JSON-RPC answer in the operator's form, and it is the
+// same commitment.
+func TestSignatureForm(t *testing.T) {
+	h := open(t)
+	want, err := h.Commit(t.Context(), request('a', 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, hash := h.serve(), want.Commitment.RequestHash.String()
+	for form, mark := range map[commitments.SignatureForm]string{commitments.FormV27: `"signature":"0x`, commitments.FormV0: `"signature":"0x`, commitments.FormObject: `"yParity":"0x`} {
+		h.SignatureForm = form
+		for _, name := range []string{"rest", "rpc"} {
+			_, answer := ask(t, "GET", url+"/commitments/v0/gateway/commitmentResult/"+hash, "", "")
+			if name == "rpc" {
+				_, answer = ask(t, "POST", url, "application/json", `{"jsonrpc":"2.0","id":1,"method":"commitmentResult","params":["`+hash+`"]}`)
+			}
+			text := []byte(answer)
+			var rpc struct{ Result json.RawMessage }
+			if name == "rpc" && json.Unmarshal(text, &rpc) == nil {
+				text = rpc.Result
+			}
+			var got commitments.SignedCommitment
+			if bad := json.Unmarshal(text, &got); bad != nil || !reflect.DeepEqual(got, want) || !strings.Contains(string(text), mark) {
+				t.Errorf("%s, %s: %s, %v", form, name, text, bad)
+			}
+		}
 	}
 }

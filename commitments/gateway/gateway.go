@@ -132,6 +132,9 @@ type Config struct {
 	// ReceiversFor are the builders that may see a proposer's constraints before the
 	// block; empty: anybody may. Optional.
 	ReceiversFor func(proposer phase0.BLSPubKey) []phase0.BLSPubKey
+	// SignatureForm is how the answers to callers write committers' signatures.
+	// Default commitments.FormV27.
+	SignatureForm commitments.SignatureForm
 	// Collateral is what is known of what is at stake. It waits for nothing. Optional.
 	Collateral func() commitments.Collateral
 	// Exclusive names the protocol that a proposer's slots are sold through

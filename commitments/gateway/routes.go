@@ -126,7 +126,15 @@ func (g *Gateway) serveCommit(ctx context.Context, r httpd.Request) (httpd.Respo
 	if err != nil {
 		return httpd.Response{}, err
 	}
-	return httpd.Response{Value: s, After: func() { g.diary.released(hash) }}, nil
+	return httpd.Response{Value: g.written(s), After: func() { g.diary.released(hash) }}, nil
+}
+
+// written is a commitment in the form that callers get.
+func (g *Gateway) written(s commitments.SignedCommitment) any {
+	if g.SignatureForm == "" || g.SignatureForm == commitments.FormV27 {
+		return s
+	}
+	return commitments.Written{SignedCommitment: s, Form: g.SignatureForm}
 }
 
 // quoteOf reads the id of a quote beside a request: ?quote_id, or the header
@@ -158,7 +166,7 @@ func (g *Gateway) serveResult(ctx context.Context, r httpd.Request) (httpd.Respo
 		return httpd.Response{}, err
 	}
 	s, err := g.Result(ctx, hash)
-	return httpd.Response{Value: s}, err
+	return httpd.Response{Value: g.written(s)}, err
 }
 
 func (g *Gateway) serveSlots(ctx context.Context, _ httpd.Request) (httpd.Response, error) {

@@ -186,7 +186,7 @@ func (g *Gateway) dispatch(ctx context.Context, method string, params json.RawMe
 		if err == nil {
 			answer.promised = []phase0.Hash32{hash}
 		}
-		return s, err
+		return g.written(s), err
 	case "preconf_quote":
 		r, err := paramRequest(params)
 		if err != nil {
@@ -198,7 +198,8 @@ func (g *Gateway) dispatch(ctx context.Context, method string, params json.RawMe
 		if err != nil {
 			return nil, err
 		}
-		return g.Result(ctx, hash)
+		s, err := g.Result(ctx, hash)
+		return g.written(s), err
 	case "slots":
 		return g.Slots(ctx)
 	case "fee":

@@ -180,7 +180,7 @@ func (p *promises) makeGateway(a *App, who gateway.Party) (err error) {
 		Modules: func() []modules.Module { return p.list },
 		Signer:  p.signer, Schedule: p.schedule, Views: p.ledger,
 		Targets: func() []gateway.Target { return targets }, TargetsFor: a.relays.targetsFor,
-		Exclusive: a.exclusive(g), Parties: parties, Slashers: g.Slashers, ReceiversFor: a.receivers(g), Collateral: p.stake.known,
+		Exclusive: a.exclusive(g), Parties: parties, Slashers: g.Slashers, ReceiversFor: a.receivers(g), Collateral: p.stake.known, SignatureForm: commitments.SignatureForm(g.SignatureForm),
 		Delegate: who.Delegate, Committer: who.Committer, SigningID: GatewaySigningID,
 		Quoter: quoter{p.signer}, Holds: func(slot phase0.Slot) bool { h := p.ledger.Hold(); return h.Until > 0 && slot <= h.Until },
 		Events: p.events, MaxRequests: g.Access.MaxRequests, MaxSubscribers: g.Access.MaxSubscribers, Access: access,

@@ -75,11 +75,9 @@ func (p proxies) Revoke(ctx context.Context, key commitments.Key) error {
 	return p.keys.proxies.Revoke(key)
 }
 
-// revoked says whether the ledger knows a proxy to be revoked. Who cannot be
-// asked about is not used.
+// revoked says whether the ledger knows a proxy to be revoked, by whichever sidecar.
 func (s *signing) revoked(key commitments.Key) bool {
-	held, err := s.ledger.Holds(commitments.ResourceRevokedProxy(key))
-	return held || err != nil
+	return s.ledger.Revoked(func() string { return commitments.ResourceRevokedProxy(key) })
 }
 
 func shown(p keystore.Proxy) api.Proxy {

@@ -129,6 +129,7 @@ func (k *checker) promising(g *Gateway) {
 	for i := range g.Builders {
 		k.builder(&g.Builders[i], element("gateway.builders", i))
 	}
+	k.require(oneOf(g.SignatureForm, "v27", "v0", "object"), "gateway.signature_form", "is not v27, v0 or object")
 	if c := g.Collateral; c != nil {
 		k.require(c.Manager != bellatrix.ExecutionAddress{}, "gateway.collateral.manager", "is missing")
 		k.require(c.Operator != bellatrix.ExecutionAddress{}, "gateway.collateral.operator", "is missing")

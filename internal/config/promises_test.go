@@ -49,6 +49,7 @@ func TestPromises_Refused(t *testing.T) {
 		"committer for nobody":      {"[[gateway.committers]]\ndelegate = \"" + aKey + "\"", "gateway.committers[0].validators: is empty"},
 		"committer without a key":   {"[[gateway.committers]]\nvalidators = [\"" + aKey + "\"]", "gateway.committers[0].delegate"},
 		"two committers for one":    {strings.Repeat("[[gateway.committers]]\ndelegate = \""+aKey+"\"\nvalidators = [\""+aKey+"\"]\n", 2), "is in gateway.committers[0] too"},
+		"no signature form":         {"signature_form = \"compact\"", "gateway.signature_form"},
 		"collateral of nobody":      {"[gateway.collateral]\nmanager = \"0x5b38da6a701c568545dcfcb03fcb875f56beddc4\"", "gateway.collateral.operator: is missing"},
 		"collateral nowhere":        {"[gateway.collateral]\noperator = \"0x5b38da6a701c568545dcfcb03fcb875f56beddc4\"", "gateway.collateral.manager: is missing"},
 		"receivers without keys":    {"[[gateway.receivers]]\nmuxes = [\"m\"]", "gateway.receivers[0].keys"},

@@ -164,6 +164,9 @@ type Gateway struct {
 	Builders []Builder `toml:"builders"`
 	// Receivers may see constraints before the block. Optional: anybody may.
 	Receivers []Receivers `toml:"receivers"`
+	// SignatureForm is how answers write committers' signatures: "v27", "v0" (65 bytes,
+	// v is 27 or 28, or 0 or 1) or "object" ({r, s, yParity, v}). Default "v27".
+	SignatureForm string `toml:"signature_form"`
 	// Collateral is what capabilities tell searchers of. Optional.
 	Collateral *Collateral `toml:"collateral"`
 	// Committers promise for some validators. Optional.
@@ -197,7 +200,7 @@ func DefaultGateway() *Gateway {
 }
 
 func (g *Gateway) setDefaults() {
-	*g = Gateway{Host: loopback, Port: 18560, Lead: 4 * time.Second, FabricLead: 14 * time.Second, PostsEnd: 500 * time.Millisecond, MinAcks: 1, MaxUnproven: 2, MaxGasPercent: 25, MaxCommitments: 128, MaxBytes: 1 << 20}
+	*g = Gateway{Host: loopback, Port: 18560, Lead: 4 * time.Second, FabricLead: 14 * time.Second, PostsEnd: 500 * time.Millisecond, SignatureForm: "v27", MinAcks: 1, MaxUnproven: 2, MaxGasPercent: 25, MaxCommitments: 128, MaxBytes: 1 << 20}
 	g.Access.setDefaults()
 }
 

@@ -30,6 +30,7 @@ type book struct {
 	open     []*commitments.Page // with an unjudged promise; ascending
 	requests map[phase0.Hash32]place
 	least    map[commitments.Key]phase0.Slot // nothing new below; never changed in place
+	revoked  map[string]bool                 // resources of revocations; never changed in place
 }
 
 // maxNotes is how many notes of a page are kept in memory.
@@ -51,8 +52,18 @@ func (b *book) clone() *book {
 	return &c
 }
 
-// forbid notes what an import forbids. A limit only rises.
+// forbid notes what an import forbids, or a revocation. A limit only rises.
 func (b *book) forbid(e *Entry) {
+	if e.Kind == KindRevocation {
+		revoked := maps.Clone(b.revoked)
+		if revoked == nil {
+			revoked = map[string]bool{}
+		}
+		for _, name := range e.Resources {
+			revoked[name] = true
+		}
+		b.revoked = revoked
+	}
 	if e.Kind != KindImport || e.Import.Least <= b.least[e.Key] {
 		return
 	}

@@ -109,6 +109,7 @@ func (l *Ledger) publish(touched map[commitments.PageID]bool) {
 		l.book.drop(id)
 	}
 	l.book.seq, l.book.records, l.book.least = l.at.Entries, l.at.Records, l.next.least
+	l.book.revoked = l.next.revoked
 	at := l.at
 	l.durable.Store(&at)
 	l.witness.grew()
@@ -174,6 +175,7 @@ func (w *writing) append(r *request) error {
 		return err
 	}
 	w.next.set(withEntry(w.next.latest(r.id), seq, &e))
+	w.next.forbid(&e)
 	w.next.seq, w.next.records = seq, w.end().Records
 	w.touched[r.id] = true
 	r.result, r.fresh = Receipt{Seq: seq, Page: r.id, Entry: e}, spot{record: w.end().Records}

@@ -81,7 +81,6 @@ func (s *Service) revoke(ctx context.Context, c *call) (any, error) {
 	if err := s.cfg.Policy.revocations.Revoke(ctx, id, m.Secret.Fingerprint(id)); err != nil {
 		return nil, err
 	}
-	s.cfg.Policy.forget(id)
 	s.cfg.Log.Warn("A module's secret was revoked", "module", id)
 	return nil, nil
 }
@@ -113,7 +112,7 @@ type LedgerRevocations struct {
 		Note(ctx context.Context, id commitments.PageID, e ledger.Entry) error
 	}
 	Book interface {
-		Holds(resource string) (bool, error)
+		Revoked(resource func() string) bool
 	}
 	Clock *chain.Clock
 }
@@ -127,6 +126,6 @@ func (l LedgerRevocations) Revoke(ctx context.Context, module string, fingerprin
 }
 
 // Revoked implements Revocations.
-func (l LedgerRevocations) Revoked(module string, fingerprint [32]byte) (bool, error) {
-	return l.Book.Holds(commitments.ResourceToken(module, fingerprint))
+func (l LedgerRevocations) Revoked(module string, fingerprint func() [32]byte) bool {
+	return l.Book.Revoked(func() string { return commitments.ResourceToken(module, fingerprint()) })
 }

@@ -55,8 +55,9 @@ type Proxies interface {
 type Revocations interface {
 	// Revoke makes the revocation of a secret durable before it returns.
 	Revoke(ctx context.Context, module string, fingerprint [32]byte) error
-	// Revoked says whether a secret was revoked, ever.
-	Revoked(module string, fingerprint [32]byte) (bool, error)
+	// Revoked says whether a secret was revoked, ever, here or by another sidecar that
+	// shares the ledger. It is asked for every request.
+	Revoked(module string, fingerprint func() [32]byte) bool
 }
 
 // Config is what the API needs. Metrics, Reload and Address are optional.

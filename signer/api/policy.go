@@ -2,7 +2,6 @@ package api
 
 import (
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/attestantio/go-eth2-client/spec/phase0"
@@ -81,15 +80,13 @@ type Policy struct {
 	proxies     Proxies
 	revocations Revocations
 
-	mu    sync.Mutex // of Update and revoke
 	table atomic.Pointer[standing]
 }
 
-// standing is a table with its revocations.
+// standing is a table by id.
 type standing struct {
 	modules map[string]*Module
 	Admin   config.Secret // exported so that fmt sees its Formatter
-	revoked map[string]bool
 }
 
 // NewPolicy checks a table. Fault: ErrTable.
@@ -99,44 +96,26 @@ func NewPolicy(t Table, proxies Proxies, revocations Revocations) (*Policy, erro
 }
 
 // Update puts another table in place of the present one, all of it or nothing.
-// A secret that was revoked stays so. Fault: ErrTable, the revocations'.
+// A secret that was revoked stays so. Fault: ErrTable.
 func (p *Policy) Update(t Table) error {
 	if err := t.check(); err != nil {
 		return err
 	}
-	s := &standing{modules: map[string]*Module{}, Admin: t.Admin, revoked: map[string]bool{}}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	s := &standing{modules: map[string]*Module{}, Admin: t.Admin}
 	for _, m := range t.Modules {
-		revoked, err := p.revocations.Revoked(m.ID, m.Secret.Fingerprint(m.ID))
-		if err != nil {
-			return err
-		}
-		s.modules[m.ID], s.revoked[m.ID] = &m, revoked
+		s.modules[m.ID] = &m
 	}
 	p.table.Store(s)
 	return nil
 }
 
-// forget makes the present secret of a module worth nothing.
-func (p *Policy) forget(id string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	old := p.table.Load()
-	s := &standing{modules: old.modules, Admin: old.Admin, revoked: map[string]bool{id: true}}
-	for other, revoked := range old.revoked {
-		s.revoked[other] = s.revoked[other] || revoked
-	}
-	p.table.Store(s)
-}
-
 // module returns a module whose secret counts, or nil.
 func (p *Policy) module(id string) *Module {
-	s := p.table.Load()
-	if s.revoked[id] {
+	m := p.table.Load().modules[id]
+	if m == nil || p.revocations.Revoked(id, func() [32]byte { return m.Secret.Fingerprint(id) }) {
 		return nil
 	}
-	return s.modules[id]
+	return m
 }
 
 // Allows answers for what modules in other processes ask: requests under their

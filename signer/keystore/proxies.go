@@ -34,7 +34,8 @@ type ProxiesConfig struct {
 	// on the ledger first. Optional: without it no proxy can be made.
 	Vouch func(ctx context.Context, d commitments.ProxyDelegation, module string) (phase0.BLSSignature, error)
 
-	// Revoked says what the ledger knows to be revoked. Optional.
+	// Revoked says what the ledger knows to be revoked, when the store is opened and at
+	// every use: another sidecar may have revoked it. Optional.
 	Revoked func(commitments.Key) bool
 }
 
@@ -128,7 +129,7 @@ func (p *Proxies) All() []Proxy { return p.list(func(Proxy) bool { return true }
 func (p *Proxies) list(which func(Proxy) bool) (out []Proxy) {
 	p.mu.RLock()
 	for _, has := range p.known {
-		if !p.revoked[has.Key] && which(has) {
+		if !p.revoked[has.Key] && which(has) && (p.config.Revoked == nil || !p.config.Revoked(has.Key)) {
 			out = append(out, has)
 		}
 	}
@@ -146,7 +147,7 @@ func (p *Proxies) Find(key commitments.Key) (Proxy, error) {
 	revoked := p.revoked[key]
 	p.mu.RUnlock()
 	switch {
-	case revoked:
+	case revoked, ok && p.config.Revoked != nil && p.config.Revoked(key):
 		return Proxy{}, ErrRevoked.With("%s", key)
 	case !ok:
 		return Proxy{}, ErrNotHeld.With("%s", key)
