@@ -24,10 +24,6 @@ const (
 // deliver, in every way there is: the second does.
 func journeyDeliver(fork chain.Fork) func(*testing.T) {
 	return func(t *testing.T) {
-		endpoint := "submit_v1"
-		if fork >= chain.Fulu {
-			endpoint = "submit_v2"
-		}
 		j := journeyStart(t, simnet.Options{Fork: fork, SSZ: fork >= chain.Fulu, Relays: make([]simnet.RelayOptions, 2)},
 			devnet.Options{ProposeOnly: true, PBS: "[pbs.penalty]\nmisses = 0"})
 		j.ready()
@@ -50,8 +46,8 @@ func journeyDeliver(fork chain.Fork) func(*testing.T) {
 			j.play("relay-0 "+scene.name, func(slot phase0.Slot) error {
 				before := j.metric("sidecar_relay_undelivered_total", `relay="relay-0"`)
 				j.net.Relays[0].Set(func(k *simnet.RelayKnobs) { *k = scene.knobs })
-				j.net.Relays[0].Break(endpoint, scene.fault)
-				defer j.net.Relays[0].Break(endpoint, simnet.Fault{})
+				journeyBreakBlocks(j.net.Relays[0], scene.fault)
+				defer journeyBreakBlocks(j.net.Relays[0], simnet.Fault{})
 				o, err := j.outcome(slot, simnet.FromBuilder, "")
 				if err != nil {
 					return err
@@ -71,15 +67,22 @@ func journeyDeliver(fork chain.Fork) func(*testing.T) {
 	}
 }
 
+// journeyBreakBlocks breaks both routes for blocks: what a relay does not take over
+// v2 it is given over v1.
+func journeyBreakBlocks(r *simnet.Relay, f simnet.Fault) {
+	r.Break("submit_v1", f)
+	r.Break("submit_v2", f)
+}
+
 // journeyPenalty has a relay that alone has the best block, and does not deliver
 // it. The slot is lost, which no sidecar can change; the next ones are not that
 // relay's, until its time in the box is over.
 func journeyPenalty(name string, fork chain.Fork, knobs simnet.RelayKnobs, fault simnet.Fault) journeyOf {
 	return journeyOf{"block/penalty for " + name, func(t *testing.T) {
 		const slots = 2
-		path, endpoint := journeyV1, "submit_v1"
+		path := journeyV1
 		if fork >= chain.Fulu {
-			path, endpoint = journeyV2, "submit_v2"
+			path = journeyV2
 		}
 		j := journeyStart(t, simnet.Options{
 			Fork: fork, SlotDuration: 2 * time.Second, // a block is tried until the end of its slot, and for a second at least
@@ -90,7 +93,7 @@ func journeyPenalty(name string, fork chain.Fork, knobs simnet.RelayKnobs, fault
 		tap := j.tap()
 		relay := j.net.Relays[0]
 		relay.Set(func(k *simnet.RelayKnobs) { *k = knobs })
-		relay.Break(endpoint, fault)
+		journeyBreakBlocks(relay, fault)
 		lost, err := j.net.WaitOutcome(j.ctx, func(o simnet.Outcome) bool { return o.Relay == "relay-0" })
 		if err != nil {
 			t.Fatal(err)
@@ -100,7 +103,7 @@ func journeyPenalty(name string, fork chain.Fork, knobs simnet.RelayKnobs, fault
 		}
 		j.eventually("relay-0 is in the box", func() bool { return j.metric("sidecar_relay_penalised", `relay="relay-0"`) == 1 })
 		relay.Set(func(k *simnet.RelayKnobs) { *k = simnet.RelayKnobs{} })
-		relay.Break(endpoint, simnet.Fault{})
+		journeyBreakBlocks(relay, simnet.Fault{})
 		// 500 and not 502, which one client takes for a success.
 		if e := tap.exchanges(http.MethodPost, path); lost.BlockStatus != 0 && (len(e) != 1 || e[0].status != http.StatusInternalServerError || !strings.Contains(string(e[0].answer), `"reason":"no_payload"`)) {
 			t.Errorf("the node was told %+v", e)
