@@ -36,12 +36,43 @@ type groupOf struct {
 }
 
 // inked has the keys of an entry sign. g is its group; nil if it has no delegate.
+// Alone in it, the keys sign at the same time; else each caller has the committer
+// sign while the group gathers.
 func (s *Signer) inked(ctx context.Context, r ledger.Receipt, g *group) (ink ledger.Ink, err error) {
+	if g != nil && g.founder == r.Seq && len(g.entries) == 1 {
+		committed := beside(func() { ink.Signature, err = s.ink(ctx, r.Entry) })
+		defer committed() // also if the delegate panics
+		proxy, refused := s.together(ctx, r, g)
+		if committed(); err != nil {
+			return ink, err
+		}
+		ink.Proxy = proxy
+		return ink, refused
+	}
 	if ink.Signature, err = s.ink(ctx, r.Entry); err != nil || g == nil {
 		return ink, err
 	}
 	ink.Proxy, err = s.together(ctx, r, g)
 	return ink, err
+}
+
+// beside runs f in a goroutine. wait waits for its end, and panics as it did; it
+// may be called again.
+func beside(f func()) (wait func()) {
+	var panicked any
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() { panicked = recover() }()
+		f()
+	}()
+	return func() {
+		<-done
+		if p := panicked; p != nil {
+			panicked = nil
+			panic(p)
+		}
+	}
 }
 
 // enlist returns the group of an entry, and nil if it has no delegate. The first
@@ -164,7 +195,7 @@ func (s *Signer) signGroup(ctx context.Context, of groupOf, entries []ledger.Ent
 	if err != nil {
 		return nil, err
 	}
-	sig, err := s.sealed(ctx, commitments.BLSKey(of.delegate), m)
+	sig, err := s.delegated(ctx, of.delegate, m)
 	if err != nil {
 		return nil, err
 	}

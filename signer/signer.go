@@ -74,6 +74,7 @@ type Signer struct {
 	alone     sync.Map // seq → *group, of entries that are signed again
 	turns     sync.Map // groupOf → *turns
 	seats     seats
+	paired    sync.Map // phase0.BLSPubKey → *atomic.Uint64, signatures of a delegate; see delegated
 	coming    coming
 }
 

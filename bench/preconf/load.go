@@ -59,6 +59,7 @@ type load struct {
 
 	mu       sync.Mutex
 	took     []time.Duration
+	first    []time.Duration // of each sender
 	refusals map[string]int
 	elapsed  time.Duration
 	cpu, own time.Duration // processor time of the sidecar, and of this process with the chain
@@ -85,8 +86,8 @@ func (l *load) run(chains [][][]byte) {
 	for range l.clients {
 		all.Go(func() {
 			for chain := range next {
-				for _, body := range chain {
-					if !l.ask(client, body) {
+				for i, body := range chain {
+					if !l.ask(client, body, i == 0) {
 						break // the next nonce would be a gap
 					}
 					if l.clients == 1 {
@@ -103,7 +104,7 @@ func (l *load) run(chains [][][]byte) {
 	}
 }
 
-func (l *load) ask(client *fasthttp.Client, body []byte) bool {
+func (l *load) ask(client *fasthttp.Client, body []byte, first bool) bool {
 	req, res := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(req)
 	defer fasthttp.ReleaseResponse(res)
@@ -121,6 +122,9 @@ func (l *load) ask(client *fasthttp.Client, body []byte) bool {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.took = append(l.took, took)
+		if first {
+			l.first = append(l.first, took)
+		}
 		return true
 	}
 	l.mu.Lock()
@@ -169,6 +173,7 @@ func (l *load) report() {
 		fmt.Printf("         processor time of a promise: sidecar %d µs, load and chain %d µs; busy %.2f and %.2f processors\n",
 			(l.cpu / time.Duration(n)).Microseconds(), (l.own / time.Duration(n)).Microseconds(), l.cpu.Seconds()/l.elapsed.Seconds(), l.own.Seconds()/l.elapsed.Seconds())
 	}
+	fmt.Printf("         the first of a sender: p50 %.2f p99 %.2f ms\n", ms(at(l.first, 50)), ms(at(l.first, 99)))
 	for _, reason := range slices.Sorted(maps.Keys(l.refusals)) {
 		fmt.Printf("         refused %d times: %.160s\n", l.refusals[reason], reason)
 	}

@@ -148,6 +148,9 @@ func run(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
+	if c.Gateway != nil {
+		spareProcessors()
+	}
 	a.OnStart(func() { giveBack() })
 	return a.Run(ctx)
 }

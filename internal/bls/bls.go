@@ -84,6 +84,14 @@ func (s *SecretKey) MoveTo(v *harden.Vault) *SecretKey {
 	return moved
 }
 
+// CopyTo copies the key into a vault. The two share nothing, so that a bit that
+// flips in one is not in the other.
+func (s *SecretKey) CopyTo(v *harden.Vault) *SecretKey {
+	twin := harden.New[SecretKey](v)
+	*twin = *s
+	return twin
+}
+
 // Wipe zeroes the key. It must not be used again, by anyone.
 func (s *SecretKey) Wipe() { *s = SecretKey{} }
 

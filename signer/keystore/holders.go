@@ -112,6 +112,19 @@ func (h *Holders) Sign(ctx context.Context, key commitments.Key, m commitments.M
 	return nil, ErrUnavailable.Wrap(fmt.Errorf("%s: %w", place.Name, err))
 }
 
+// SignTwice signs with both copies of a BLS key that is in our memory. Faults:
+// ErrNotHeld, also of a key that is elsewhere; those of Proxies.Find.
+func (h *Holders) SignTwice(ctx context.Context, key commitments.Key, m commitments.Message) ([2][]byte, error) {
+	place, ok := h.places[key]
+	if local, here := place.Holder.(*Local); here {
+		return local.SignTwice(ctx, key, m)
+	}
+	if ok || h.proxies == nil {
+		return [2][]byte{}, ErrNotHeld.With("%s", key)
+	}
+	return h.proxies.SignTwice(ctx, key, m)
+}
+
 // Close zeroes the secrets held here, and lets go of the remote holders.
 func (h *Holders) Close() {
 	if h.proxies != nil {

@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -85,5 +86,48 @@ func TestNewHolders_Refuses(t *testing.T) {
 	}
 	if _, err := h.With(d.Proxies); !errors.Is(err, ErrTwice) {
 		t.Errorf("a validator's key for a proxy: got %v, want %v", err, ErrTwice)
+	}
+}
+
+// TestSignTwice: the copies of a key share nothing, and only keys in our memory have
+// two.
+func TestSignTwice(t *testing.T) {
+	here, there := NewLocal(secretOf(t, secret1).SecretKey), NewLocal(secretOf(t, secret2).SecretKey)
+	d := newDesk(t, EncryptedStore{Keys: t.TempDir(), Secrets: t.TempDir(), LogN: 1})
+	proxy, committer := d.make(t, SchemeBLS), d.make(t, SchemeECDSA)
+	held, err := NewHolders(Place{"local", here}, Place{"dirk", &elsewhere{Local: there}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := held.With(d.Proxies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, m := context.Background(), commitments.Message{}
+	for _, key := range []commitments.Key{here.Keys()[0], proxy.Key} {
+		want, err := h.Sign(ctx, key, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := h.SignTwice(ctx, key, m); err != nil || !bytes.Equal(got[0], want) || !bytes.Equal(got[1], want) {
+			t.Errorf("%s: got %x, %v, want %x twice", key, got, err, want)
+		}
+	}
+	for _, key := range []commitments.Key{there.Keys()[0], committer.Key, {}} {
+		if got, err := h.SignTwice(ctx, key, m); !errors.Is(err, ErrNotHeld) {
+			t.Errorf("%s: got %x, %v, want %v", key, got, err, ErrNotHeld)
+		}
+	}
+	name := here.Keys()[0]
+	here.twins[name].Wipe() // as bad as any flipped bit
+	if got, err := h.SignTwice(ctx, name, m); err == nil && bytes.Equal(got[0], got[1]) {
+		t.Error("the copies are one")
+	}
+	here.drop(name)
+	d.Proxies.Close()
+	for _, key := range []commitments.Key{name, proxy.Key} {
+		if got, err := h.SignTwice(ctx, key, m); !errors.Is(err, ErrNotHeld) {
+			t.Errorf("dropped %s: got %x, %v, want %v", key, got, err, ErrNotHeld)
+		}
 	}
 }

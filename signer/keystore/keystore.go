@@ -8,6 +8,7 @@ package keystore
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -35,14 +36,17 @@ var (
 type Local struct {
 	vault *harden.Vault
 
-	mu   sync.RWMutex // held for reading while a key signs, so that wiping it waits
-	keys map[commitments.Key]secretKey
+	mu    sync.RWMutex // held for reading while a key signs, so that wiping it waits
+	keys  map[commitments.Key]secretKey
+	twins map[commitments.Key]secretKey // a second copy of each BLS key, for SignTwice
 }
 
 // NewLocal returns a keystore that holds the given keys, which it moves into
 // memory of its own: do not use them again.
 func NewLocal(keys ...*bls.SecretKey) *Local {
-	l := &Local{vault: harden.NewVault(), keys: make(map[commitments.Key]secretKey, len(keys))}
+	l := &Local{
+		vault: harden.NewVault(), keys: make(map[commitments.Key]secretKey, len(keys)), twins: make(map[commitments.Key]secretKey, len(keys)),
+	}
 	for _, k := range keys {
 		l.Add(k)
 	}
@@ -63,6 +67,9 @@ func (l *Local) add(secret secretKey) commitments.Key {
 		secret.Wipe()
 		return name
 	}
+	if twin := secret.twin(l.vault); twin != nil {
+		l.twins[name] = twin
+	}
 	l.keys[name] = secret.moveTo(l.vault)
 	return name
 }
@@ -74,6 +81,10 @@ func (l *Local) drop(key commitments.Key) {
 	if secret := l.keys[key]; secret != nil {
 		secret.Wipe()
 		delete(l.keys, key)
+	}
+	if twin := l.twins[key]; twin != nil {
+		twin.Wipe()
+		delete(l.twins, key)
 	}
 }
 
@@ -107,6 +118,31 @@ func (l *Local) Sign(ctx context.Context, key commitments.Key, m commitments.Mes
 	return secret.sign(m.Root())
 }
 
+// SignTwice signs the root of a message with each of two copies of a BLS key, at
+// the same time, for a caller that compares: see signer.Twice. Fault: ErrNotHeld,
+// also of an ECDSA key.
+func (l *Local) SignTwice(ctx context.Context, key commitments.Key, m commitments.Message) (sigs [2][]byte, err error) {
+	if err := ctx.Err(); err != nil {
+		return sigs, err
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	secret, twin := l.keys[key], l.twins[key]
+	if secret == nil || twin == nil {
+		return sigs, ErrNotHeld.With("%s", key)
+	}
+	root := m.Root()
+	var beside error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		sigs[1], beside = twin.sign(root)
+	}()
+	sigs[0], err = secret.sign(root)
+	<-done
+	return sigs, errors.Join(err, beside)
+}
+
 // Unlocked says why some key may be swapped out to disk; nil if none can.
 func (l *Local) Unlocked() error { return l.vault.Unlocked() }
 
@@ -117,7 +153,11 @@ func (l *Local) Close() {
 	for _, secret := range l.keys {
 		secret.Wipe()
 	}
+	for _, twin := range l.twins {
+		twin.Wipe()
+	}
 	clear(l.keys)
+	clear(l.twins)
 	l.vault.Close()
 }
 

@@ -184,6 +184,15 @@ func (p *Proxies) Sign(ctx context.Context, key commitments.Key, m commitments.M
 	return p.secrets.Sign(ctx, key, m)
 }
 
+// SignTwice signs with both copies of a BLS proxy key. Faults: those of Find;
+// ErrNotHeld of an ECDSA key.
+func (p *Proxies) SignTwice(ctx context.Context, key commitments.Key, m commitments.Message) ([2][]byte, error) {
+	if _, err := p.Find(key); err != nil {
+		return [2][]byte{}, err
+	}
+	return p.secrets.SignTwice(ctx, key, m)
+}
+
 // Generate makes a random proxy key for a module and a validator. expires is
 // when it stops signing, cut to the second; zero is never. The order of the
 // durable steps is the point: the secret; entry and signature of the validator's

@@ -27,7 +27,8 @@ type secretKey interface {
 	name() commitments.Key
 	sign(root phase0.Root) ([]byte, error)
 	moveTo(v *harden.Vault) secretKey
-	Bytes() []byte // 32; the caller clears them
+	twin(v *harden.Vault) secretKey // a second copy; nil for a scheme that is never signed twice
+	Bytes() []byte                  // 32; the caller clears them
 	Wipe()
 }
 
@@ -35,6 +36,7 @@ type blsSecret struct{ *bls.SecretKey }
 
 func (s blsSecret) name() commitments.Key            { return commitments.BLSKey(s.PublicKey()) }
 func (s blsSecret) moveTo(v *harden.Vault) secretKey { return blsSecret{s.MoveTo(v)} }
+func (s blsSecret) twin(v *harden.Vault) secretKey   { return blsSecret{s.CopyTo(v)} }
 func (s blsSecret) sign(root phase0.Root) ([]byte, error) {
 	sig := s.Sign(root)
 	return sig[:], nil
@@ -44,6 +46,7 @@ type ecdsaSecret struct{ *ecdsa.SecretKey }
 
 func (s ecdsaSecret) name() commitments.Key            { return commitments.ECDSAKey(s.Address()) }
 func (s ecdsaSecret) moveTo(v *harden.Vault) secretKey { return ecdsaSecret{s.MoveTo(v)} }
+func (s ecdsaSecret) twin(*harden.Vault) secretKey     { return nil }
 func (s ecdsaSecret) sign(root phase0.Root) ([]byte, error) {
 	sig, err := s.Sign(root)
 	return sig[:], err
