@@ -25,7 +25,11 @@ url = "http://127.0.0.1:1"
 `)
 	stands := func(when string, want bool) {
 		t.Helper()
-		witness, err := os.ReadFile(filepath.Join(h.dir, "proxy_keys", ".sidecar-witness"))
+		found, _ := filepath.Glob(filepath.Join(h.dir, "prox*", ".sidecar-witness")) // see proxyStore
+		if len(found) != 1 {
+			t.Fatalf("%s: witnesses %v, want one", when, found)
+		}
+		witness, err := os.ReadFile(found[0])
 		if err != nil || strings.Contains(string(witness), `"vouched":true`) != want {
 			t.Errorf("%s: witness %s, %v; want vouched %v", when, witness, err, want)
 		}
