@@ -152,13 +152,13 @@ func (s *Signer) sign(ctx context.Context, id commitments.PageID, decide func(co
 	return r, err
 }
 
-// append has an entry on disk and, if it is to be signed and is not yet, among
-// those that its delegate signs next.
-func (s *Signer) append(ctx context.Context, id commitments.PageID, signed bool, decide func(commitments.View) (ledger.Entry, error)) (ledger.Receipt, *group, error) {
+// append has an entry on disk and, if it may be signed and is not yet, among those
+// that its delegate signs next.
+func (s *Signer) append(ctx context.Context, id commitments.PageID, maySign bool, decide func(commitments.View) (ledger.Entry, error)) (ledger.Receipt, *group, error) {
 	w := s.coming.depart()
 	defer s.coming.arrive(w)
 	r, err := s.Ledger.Append(ctx, id, decide)
-	if err != nil || !signed || len(r.Signature) > 0 {
+	if err != nil || !maySign || len(r.Signature) > 0 {
 		return r, nil, err
 	}
 	return r, s.enlist(r), nil

@@ -33,9 +33,9 @@ func (t *turns) anyone() bool {
 const patience = 5 * time.Millisecond
 
 // coming are the callers who are on their way to the disk. A delegate's signature
-// with its verification costs as much as twenty promises, so whose turn it is
-// waits for those that were on their way when it came, and for none that set out
-// later: a lone caller waits for nobody, and among many the groups grow.
+// costs as much as several promises, so whose turn it is waits for those that were
+// on their way when it came, and for none that set out later: a lone caller waits
+// for nobody, and among many the groups grow.
 type coming struct {
 	mu  sync.Mutex
 	now *wave // guarded by mu; nil before the first

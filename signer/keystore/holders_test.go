@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/attestantio/go-eth2-client/spec/phase0"
+
 	"sidecar/commitments"
 	"sidecar/fault"
 )
@@ -89,6 +91,11 @@ func TestNewHolders_Refuses(t *testing.T) {
 	}
 }
 
+// faulty is a key whose library panics.
+type faulty struct{ secretKey }
+
+func (faulty) sign(phase0.Root) ([]byte, error) { panic("no signature") }
+
 // TestSignTwice: the copies of a key share nothing, and only keys in our memory have
 // two.
 func TestSignTwice(t *testing.T) {
@@ -122,6 +129,10 @@ func TestSignTwice(t *testing.T) {
 	here.twins[name].Wipe() // as bad as any flipped bit
 	if got, err := h.SignTwice(ctx, name, m); err == nil && bytes.Equal(got[0], got[1]) {
 		t.Error("the copies are one")
+	}
+	here.twins[name] = faulty{here.twins[name]}
+	if got, err := h.SignTwice(ctx, name, m); err == nil {
+		t.Errorf("a copy that panics: got %x", got)
 	}
 	here.drop(name)
 	d.Proxies.Close()

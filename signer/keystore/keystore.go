@@ -132,15 +132,19 @@ func (l *Local) SignTwice(ctx context.Context, key commitments.Key, m commitment
 		return sigs, ErrNotHeld.With("%s", key)
 	}
 	root := m.Root()
-	var beside error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		sigs[1], beside = twin.sign(root)
-	}()
-	sigs[0], err = secret.sign(root)
-	<-done
-	return sigs, errors.Join(err, beside)
+	sign := func(i int, k secretKey) (err error) {
+		defer func() { // in a goroutine of its own it would end the program, and a proposal with it
+			if p := recover(); p != nil {
+				err = fmt.Errorf("sign with copy %d of the key: panic: %v", i+1, p)
+			}
+		}()
+		sigs[i], err = k.sign(root)
+		return err
+	}
+	beside := make(chan error, 1)
+	go func() { beside <- sign(1, twin) }()
+	err = errors.Join(sign(0, secret), <-beside)
+	return sigs, err
 }
 
 // Unlocked says why some key may be swapped out to disk; nil if none can.

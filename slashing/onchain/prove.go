@@ -48,11 +48,8 @@ type Finding struct {
 // evidence.ErrMalformed.
 func (p *Prover) Examine(ctx context.Context, f evidence.File, from common.Address) (*Finding, error) {
 	// 1. Here: a node that lies about guilt is not believed.
-	fault, err := evidence.Judge(f, f.Rules, f.Slasher, f.ChildHash())
-	var why evidence.Excuse
-	if errors.As(err, &why) {
-		return nil, ErrAcquitted.Wrap(why)
-	} else if err != nil {
+	fault, err := judged(f)
+	if err != nil {
 		return nil, err
 	}
 	x := &Finding{
@@ -92,6 +89,17 @@ func (p *Prover) Examine(ctx context.Context, f evidence.File, from common.Addre
 	}
 	x.CostWei = &Amount{Cost(x.Gas, new(big.Int).Lsh(head.BaseFee, 1))}
 	return x, nil
+}
+
+// judged is the fault that a file proves, as we see it. Faults: ErrAcquitted,
+// evidence.ErrMalformed.
+func judged(f evidence.File) (evidence.Fault, error) {
+	fault, err := evidence.Judge(f, f.Rules, f.Slasher, f.ChildHash())
+	var why evidence.Excuse
+	if errors.As(err, &why) {
+		return fault, ErrAcquitted.Wrap(why)
+	}
+	return fault, err
 }
 
 // look reads how far the fault's case is.

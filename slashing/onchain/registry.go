@@ -58,11 +58,8 @@ type Punishment struct {
 // changes nothing. Faults: those of Examine.
 func (p *Prover) ExamineClaim(ctx context.Context, f evidence.File, c Claim, from common.Address) (*Punishment, error) {
 	// 1. Here: a node that lies about guilt is not believed.
-	fault, err := evidence.Judge(f, f.Rules, f.Slasher, f.ChildHash())
-	var why evidence.Excuse
-	if errors.As(err, &why) {
-		return nil, ErrAcquitted.Wrap(why)
-	} else if err != nil {
+	fault, err := judged(f)
+	if err != nil {
 		return nil, err
 	}
 	x := &Punishment{Slot: uint64(fault.Slot), TxHash: fault.Promised.TxHash, Slasher: f.Slasher, promised: fault.Promised}
